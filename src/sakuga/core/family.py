@@ -1,0 +1,272 @@
+"""Every fact about the Wan models, once. A member of the family is a row; nothing else in the code knows its name.
+
+Sources: the official configurations (Wan 2.1 and 2.2, Apache-2.0), `Wan2.1_VAE`, and ComfyUI's file names.
+Tiny members have the same shapes at a size that runs on any CPU.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import SakugaError, nearest
+
+LORA_ARCHITECTURE = "wan2.1/lora"  # modelspec.architecture, the one name that viewers know for every Wan LoRA
+TRAIN_TIMESTEPS = 1000  # the transformer's timestep is this times t; t in (0, 1], 1 is pure noise
+GIB = 1024**3
+
+Role = Literal["transformer", "high", "low", "vae", "text", "tokenizer", "clip"]
+
+NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
+    "杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """The shape of one transformer."""
+
+    dim: int
+    ffn_dim: int
+    heads: int
+    layers: int
+    in_channels: int
+    out_channels: int
+    text_dim: int
+    freq_dim: int = 256
+    patch: tuple[int, int, int] = (1, 2, 2)  # frames, height, width
+    clip_branch: bool = False  # k_img, v_img of Wan 2.1 image-to-video
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class Vae:
+    """The shape of a causal 3D VAE: one first frame, then `stride[0]` frames to a latent frame."""
+
+    name: str
+    channels: int
+    stride: tuple[int, int, int] = (4, 8, 8)  # frames, height, width
+    base_dim: int = 96
+    decoder_base_dim: int | None = None
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    res_blocks: int = 2
+    temporal_downsample: tuple[bool, ...] = (False, True, True)
+    residual: bool = False
+    patch: int | None = None  # pixels folded into channels before the first convolution
+    pixel_channels: int = 3
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """The shape of a UMT5 encoder, and the length that its output is padded to with zeros."""
+
+    name: str
+    dim: int
+    ffn_dim: int
+    heads: int
+    head_dim: int
+    layers: int
+    length: int
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A transformer of a member, and the noise levels it is used at."""
+
+    name: str
+    t_min: float
+    t_max: float
+    guidance: float
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file that a member needs: the names it goes by, its size as found in the wild, and where it is to be had."""
+
+    role: Role
+    names: tuple[str, ...]
+    gigabytes: float
+    source: str
+    licence: str = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of the family."""
+
+    name: str
+    title: str
+    task: Literal["t2v", "i2v", "ti2v"]
+    transformer: Transformer
+    vae: Vae
+    text: TextEncoder
+    experts: tuple[Expert, ...]
+    fps: int
+    frames: int
+    shift: float
+    steps: int
+    sizes: tuple[tuple[int, int], ...]  # width, height; the first is the default
+    files: tuple[ModelFile, ...]
+    base_version: str  # as LoRA metadata names it
+    tiny: bool = False
+
+    @property
+    def boundary(self) -> float | None:
+        """The noise level from which the high expert is used (inclusive), or None with one expert."""
+        return self.experts[0].t_min if len(self.experts) > 1 else None
+
+    @property
+    def side_step(self) -> int:
+        """Width and height are multiples of this: VAE stride times patch."""
+        return self.vae.stride[1] * self.transformer.patch[1]
+
+    def floor_frames(self, frames: int) -> int:
+        """The largest number of frames the VAE takes (a whole number of strides after the first) that is <= `frames`."""
+        stride = self.vae.stride[0]
+        return (frames - 1) // stride * stride + 1 if frames >= 1 else 0
+
+    def latent_shape(self, width: int, height: int, frames: int) -> tuple[int, int, int, int]:
+        """(channels, latent frames, latent height, latent width) of a video."""
+        t, h, w = self.vae.stride
+        return (self.vae.channels, (frames - 1) // t + 1, height // h, width // w)
+
+    def tokens(self, width: int, height: int, frames: int) -> int:
+        """How many tokens the transformer sees for a video."""
+        _, f, h, w = self.latent_shape(width, height, frames)
+        pf, ph, pw = self.transformer.patch
+        return (f // pf) * (h // ph) * (w // pw)
+
+    def expert(self, name: str) -> Expert:
+        for expert in self.experts:
+            if expert.name == name:
+                return expert
+        names = [e.name for e in self.experts]
+        raise SakugaError(
+            f"{self.name} has no expert '{name}', it has {', '.join(names)}{nearest(name, names)}"
+        )
+
+    def expert_at(self, t: float) -> Expert:
+        """The expert that official sampling uses at noise level `t` (already shifted); the boundary is inclusive."""
+        return self.experts[0] if len(self.experts) == 1 or t >= self.experts[0].t_min else self.experts[1]
+
+
+def _one(guidance: float) -> tuple[Expert, ...]:
+    return (Expert("full", 0.0, 1.0, guidance),)
+
+
+def _two(boundary: float, high: float, low: float) -> tuple[Expert, ...]:
+    return (Expert("high", boundary, 1.0, high), Expert("low", 0.0, boundary, low))
+
+
+VAE_21 = Vae("wan2.1", channels=16)
+VAE_22 = Vae(
+    "wan2.2", channels=48, stride=(4, 16, 16), base_dim=160, decoder_base_dim=256, residual=True,
+    temporal_downsample=(False, True, True), patch=2, pixel_channels=12,
+)  # fmt: skip
+VAE_TINY = Vae(
+    "tiny", channels=16, base_dim=16, dim_mult=(1, 2, 4), res_blocks=1, temporal_downsample=(True, True),
+    patch=2, pixel_channels=12,
+)  # fmt: skip
+UMT5_XXL = TextEncoder("umt5-xxl", 4096, 10240, 64, 64, 24, 512, 256384)
+UMT5_TINY = TextEncoder("umt5-tiny", 128, 256, 4, 32, 2, 24, 512)
+
+SIZE_1_3B = Transformer(1536, 8960, 12, 30, 16, 16, 4096)
+SIZE_14B = Transformer(5120, 13824, 40, 40, 16, 16, 4096)
+SIZE_14B_IMAGE_CLIP = Transformer(5120, 13824, 40, 40, 36, 16, 4096, clip_branch=True)
+SIZE_14B_IMAGE = Transformer(5120, 13824, 40, 40, 36, 16, 4096)
+SIZE_5B = Transformer(3072, 14336, 24, 30, 48, 48, 4096)
+SIZE_TINY = Transformer(192, 768, 4, 6, 16, 16, 128, freq_dim=64)
+
+COMFY_21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged"
+COMFY_22 = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged"
+OFFICIAL = "https://huggingface.co/Wan-AI"
+
+_VAE_21_FILE = ModelFile("vae", ("wan_2.1_vae.safetensors", "Wan2.1_VAE.pth", "vae"), 0.5, COMFY_21)
+_VAE_22_FILE = ModelFile("vae", ("wan2.2_vae.safetensors", "Wan2.2_VAE.pth", "vae"), 2.8, COMFY_22)
+_TEXT_FILE = ModelFile(
+    "text", ("models_t5_umt5-xxl-enc-bf16.pth", "umt5_xxl_fp16.safetensors", "text_encoder"), 11.4, COMFY_21
+)
+_TOKENIZER = ModelFile("tokenizer", ("google/umt5-xxl", "umt5-xxl", "tokenizer"), 0.02, f"{OFFICIAL}/Wan2.1-T2V-14B")
+_CLIP_FILE = ModelFile(
+    "clip",
+    ("clip_vision_h.safetensors", "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"),
+    1.3,
+    COMFY_21,
+)
+_TEXT = (_TEXT_FILE, _TOKENIZER)
+_LANDSCAPE_480, _LANDSCAPE_720 = (832, 480), (1280, 720)
+_TINY_SIZES = ((96, 64),)
+_TINY_FRAMES = 9
+
+
+def _transformer(role: Role, gigabytes: float, source: str, *names: str) -> ModelFile:
+    return ModelFile(role, names, gigabytes, source)
+
+
+MEMBERS: tuple[Member, ...] = (
+    Member(
+        "wan2.1-t2v-1.3b", "Wan 2.1 T2V 1.3B", "t2v", SIZE_1_3B, VAE_21, UMT5_XXL, _one(5.0), 16, 81, 5.0, 50,
+        (_LANDSCAPE_480,),
+        (_transformer("transformer", 2.8, COMFY_21, "wan2.1_t2v_1.3B_bf16.safetensors", "wan2.1_t2v_1.3B_fp16.safetensors",
+                      "Wan2.1-T2V-1.3B"), _VAE_21_FILE, *_TEXT),
+        "wan2.1-t2v-1.3b",
+    ),
+    Member(
+        "wan2.1-t2v-14b", "Wan 2.1 T2V 14B", "t2v", SIZE_14B, VAE_21, UMT5_XXL, _one(5.0), 16, 81, 5.0, 50,
+        (_LANDSCAPE_720, _LANDSCAPE_480),
+        (_transformer("transformer", 28.6, COMFY_21, "wan2.1_t2v_14B_bf16.safetensors", "wan2.1_t2v_14B_fp16.safetensors",
+                      "Wan2.1-T2V-14B"), _VAE_21_FILE, *_TEXT),
+        "wan2.1-t2v-14b",
+    ),
+    Member(
+        "wan2.1-i2v-14b", "Wan 2.1 I2V 14B", "i2v", SIZE_14B_IMAGE_CLIP, VAE_21, UMT5_XXL, _one(5.0), 16, 81, 5.0, 40,
+        (_LANDSCAPE_720, _LANDSCAPE_480),
+        (_transformer("transformer", 32.8, COMFY_21, "wan2.1_i2v_720p_14B_bf16.safetensors",
+                      "wan2.1_i2v_480p_14B_bf16.safetensors", "Wan2.1-I2V-14B-720P"), _VAE_21_FILE, *_TEXT, _CLIP_FILE),
+        "wan2.1-i2v-14b",
+    ),
+    Member(
+        "wan2.2-t2v-a14b", "Wan 2.2 T2V A14B", "t2v", SIZE_14B, VAE_21, UMT5_XXL, _two(0.875, high=4.0, low=3.0),
+        16, 81, 12.0, 40, (_LANDSCAPE_720, _LANDSCAPE_480),
+        (_transformer("high", 28.6, COMFY_22, "wan2.2_t2v_high_noise_14B_fp16.safetensors", "high_noise_model"),
+         _transformer("low", 28.6, COMFY_22, "wan2.2_t2v_low_noise_14B_fp16.safetensors", "low_noise_model"),
+         _VAE_21_FILE, *_TEXT),
+        "wan2.2-t2v-a14b",
+    ),
+    Member(
+        "wan2.2-i2v-a14b", "Wan 2.2 I2V A14B", "i2v", SIZE_14B_IMAGE, VAE_21, UMT5_XXL, _two(0.900, high=3.5, low=3.5),
+        16, 81, 5.0, 40, (_LANDSCAPE_720, _LANDSCAPE_480),
+        (_transformer("high", 28.6, COMFY_22, "wan2.2_i2v_high_noise_14B_fp16.safetensors", "high_noise_model"),
+         _transformer("low", 28.6, COMFY_22, "wan2.2_i2v_low_noise_14B_fp16.safetensors", "low_noise_model"),
+         _VAE_21_FILE, *_TEXT),
+        "wan2.2-i2v-a14b",
+    ),
+    Member(
+        "wan2.2-ti2v-5b", "Wan 2.2 TI2V 5B", "ti2v", SIZE_5B, VAE_22, UMT5_XXL, _one(5.0), 24, 121, 5.0, 50,
+        ((1280, 704),),
+        (_transformer("transformer", 10.0, COMFY_22, "wan2.2_ti2v_5B_fp16.safetensors", "Wan2.2-TI2V-5B"),
+         _VAE_22_FILE, *_TEXT),
+        "wan2.2-ti2v-5b",
+    ),
+    Member(
+        "tiny", "Tiny Wan", "t2v", SIZE_TINY, VAE_TINY, UMT5_TINY, _one(3.0), 16, _TINY_FRAMES, 3.0, 20, _TINY_SIZES, (),
+        "sakuga-tiny", tiny=True,
+    ),
+    Member(
+        "tiny-experts", "Tiny Wan with two experts", "t2v", SIZE_TINY, VAE_TINY, UMT5_TINY,
+        _two(0.875, high=3.0, low=3.0), 16, _TINY_FRAMES, 3.0, 20, _TINY_SIZES, (),
+        "sakuga-tiny-experts", tiny=True,
+    ),
+)  # fmt: skip
+
+FAMILY: dict[str, Member] = {m.name: m for m in MEMBERS}
+
+
+def member(name: str) -> Member:
+    """The row of that name; a name that is not in the table is an error that shows the nearest one."""
+    if name in FAMILY:
+        return FAMILY[name]
+    raise SakugaError(
+        f"'{name}' is not a model Sakuga knows{nearest(name, list(FAMILY))} (known: {', '.join(FAMILY)})"
+    )
