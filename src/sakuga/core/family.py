@@ -4,8 +4,9 @@ Sources: the official configurations (Wan 2.1 and 2.2, Apache-2.0), `Wan2.1_VAE`
 Tiny members have the same shapes at a size that runs on any CPU.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import SakugaError, nearest
 
@@ -109,6 +110,8 @@ class Member:
     sizes: tuple[tuple[int, int], ...]  # width, height; the first is the default
     files: tuple[ModelFile, ...]
     base_version: str  # as LoRA metadata names it
+    dataset: Mapping[str, Mapping[str, Any]]  # sections of a new project, as [sections.NAME] of sakuga.toml
+    recipe: Mapping[str, Any]  # [train] of a new project
     tiny: bool = False
 
     @property
@@ -195,9 +198,28 @@ _CLIP_FILE = ModelFile(
     COMFY_21,
 )
 _TEXT = (_TEXT_FILE, _TOKENIZER)
+# What experienced makers start from: stills at 512, short clips at an area of 384 squared.
+_STILLS = {"items": "stills", "resolution": (512, 512)}
+_CLIPS = {"items": "clips", "resolution": (384, 384), "rule": "head", "frames": (21, 45)}
+_DATASET = {"stills": _STILLS, "clips": _CLIPS}
+_CLIP_DATASET = {"clips": _CLIPS}  # image-to-video learns nothing from a still
+_RECIPE = {"rank": 32, "learning_rate": 2e-5, "epochs": 30}
 _LANDSCAPE_480, _LANDSCAPE_720 = (832, 480), (1280, 720)
 _TINY_SIZES = ((96, 64),)
 _TINY_FRAMES = 9
+_TINY_DATASET = {
+    "stills": {"items": "stills", "resolution": _TINY_SIZES[0]},
+    "clips": {"items": "clips", "resolution": _TINY_SIZES[0], "rule": "uniform", "frames": (_TINY_FRAMES,), "count": 2},
+}
+_TINY_RECIPE = {"rank": 8, "learning_rate": 3e-3, "epochs": 10}
+
+
+def _made(*roles_and_names: tuple[Role, str]) -> tuple[ModelFile, ...]:
+    """The files of a tiny member, which `sakuga new` makes on the spot."""
+    return tuple(ModelFile(role, (name,), 0.01, "`sakuga new`") for role, name in roles_and_names)
+
+
+_TINY_PARTS: tuple[tuple[Role, str], ...] = (("vae", "vae"), ("text", "text_encoder"), ("tokenizer", "tokenizer"))
 
 
 def _transformer(role: Role, gigabytes: float, source: str, *names: str) -> ModelFile:
@@ -210,21 +232,21 @@ MEMBERS: tuple[Member, ...] = (
         (_LANDSCAPE_480,),
         (_transformer("transformer", 2.8, COMFY_21, "wan2.1_t2v_1.3B_bf16.safetensors", "wan2.1_t2v_1.3B_fp16.safetensors",
                       "Wan2.1-T2V-1.3B"), _VAE_21_FILE, *_TEXT),
-        "wan2.1-t2v-1.3b",
+        "wan2.1-t2v-1.3b", _DATASET, _RECIPE,
     ),
     Member(
         "wan2.1-t2v-14b", "Wan 2.1 T2V 14B", "t2v", SIZE_14B, VAE_21, UMT5_XXL, _one(5.0), 16, 81, 5.0, 50,
         (_LANDSCAPE_720, _LANDSCAPE_480),
         (_transformer("transformer", 28.6, COMFY_21, "wan2.1_t2v_14B_bf16.safetensors", "wan2.1_t2v_14B_fp16.safetensors",
                       "Wan2.1-T2V-14B"), _VAE_21_FILE, *_TEXT),
-        "wan2.1-t2v-14b",
+        "wan2.1-t2v-14b", _DATASET, _RECIPE,
     ),
     Member(
         "wan2.1-i2v-14b", "Wan 2.1 I2V 14B", "i2v", SIZE_14B_IMAGE_CLIP, VAE_21, UMT5_XXL, _one(5.0), 16, 81, 5.0, 40,
         (_LANDSCAPE_720, _LANDSCAPE_480),
         (_transformer("transformer", 32.8, COMFY_21, "wan2.1_i2v_720p_14B_bf16.safetensors",
                       "wan2.1_i2v_480p_14B_bf16.safetensors", "Wan2.1-I2V-14B-720P"), _VAE_21_FILE, *_TEXT, _CLIP_FILE),
-        "wan2.1-i2v-14b",
+        "wan2.1-i2v-14b", _CLIP_DATASET, _RECIPE,
     ),
     Member(
         "wan2.2-t2v-a14b", "Wan 2.2 T2V A14B", "t2v", SIZE_14B, VAE_21, UMT5_XXL, _two(0.875, high=4.0, low=3.0),
@@ -232,7 +254,7 @@ MEMBERS: tuple[Member, ...] = (
         (_transformer("high", 28.6, COMFY_22, "wan2.2_t2v_high_noise_14B_fp16.safetensors", "high_noise_model"),
          _transformer("low", 28.6, COMFY_22, "wan2.2_t2v_low_noise_14B_fp16.safetensors", "low_noise_model"),
          _VAE_21_FILE, *_TEXT),
-        "wan2.2-t2v-a14b",
+        "wan2.2-t2v-a14b", _DATASET, _RECIPE,
     ),
     Member(
         "wan2.2-i2v-a14b", "Wan 2.2 I2V A14B", "i2v", SIZE_14B_IMAGE, VAE_21, UMT5_XXL, _two(0.900, high=3.5, low=3.5),
@@ -240,23 +262,25 @@ MEMBERS: tuple[Member, ...] = (
         (_transformer("high", 28.6, COMFY_22, "wan2.2_i2v_high_noise_14B_fp16.safetensors", "high_noise_model"),
          _transformer("low", 28.6, COMFY_22, "wan2.2_i2v_low_noise_14B_fp16.safetensors", "low_noise_model"),
          _VAE_21_FILE, *_TEXT),
-        "wan2.2-i2v-a14b",
+        "wan2.2-i2v-a14b", _CLIP_DATASET, _RECIPE,
     ),
     Member(
         "wan2.2-ti2v-5b", "Wan 2.2 TI2V 5B", "ti2v", SIZE_5B, VAE_22, UMT5_XXL, _one(5.0), 24, 121, 5.0, 50,
         ((1280, 704),),
         (_transformer("transformer", 10.0, COMFY_22, "wan2.2_ti2v_5B_fp16.safetensors", "Wan2.2-TI2V-5B"),
          _VAE_22_FILE, *_TEXT),
-        "wan2.2-ti2v-5b",
+        "wan2.2-ti2v-5b", _DATASET, _RECIPE,
     ),
     Member(
-        "tiny", "Tiny Wan", "t2v", SIZE_TINY, VAE_TINY, UMT5_TINY, _one(3.0), 16, _TINY_FRAMES, 3.0, 20, _TINY_SIZES, (),
-        "sakuga-tiny", tiny=True,
+        "tiny", "Tiny Wan", "t2v", SIZE_TINY, VAE_TINY, UMT5_TINY, _one(3.0), 16, _TINY_FRAMES, 3.0, 20, _TINY_SIZES,
+        _made(("transformer", "transformer.safetensors"), *_TINY_PARTS),
+        "sakuga-tiny", _TINY_DATASET, _TINY_RECIPE, tiny=True,
     ),
     Member(
         "tiny-experts", "Tiny Wan with two experts", "t2v", SIZE_TINY, VAE_TINY, UMT5_TINY,
-        _two(0.875, high=3.0, low=3.0), 16, _TINY_FRAMES, 3.0, 20, _TINY_SIZES, (),
-        "sakuga-tiny-experts", tiny=True,
+        _two(0.875, high=3.0, low=3.0), 16, _TINY_FRAMES, 3.0, 20, _TINY_SIZES,
+        _made(("high", "high_noise_model.safetensors"), ("low", "low_noise_model.safetensors"), *_TINY_PARTS),
+        "sakuga-tiny-experts", _TINY_DATASET, _TINY_RECIPE, tiny=True,
     ),
 )  # fmt: skip
 

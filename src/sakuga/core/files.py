@@ -1,0 +1,75 @@
+"""Files that are whole or not there: written beside, made durable, then renamed. And what a file's content is."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of `path` durable."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable. Windows has no such call and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content`: at any moment the old or the new file is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fsync_folder(path.parent)
+
+
+def move_into_place(temporary: Path, final: Path) -> None:
+    """Make `temporary` durable and give it its final name."""
+    fsync_file(temporary)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, final)
+    fsync_folder(final.parent)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """A hash (32 hex digits) of plain JSON values, the same whatever the order of keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
+
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # what Windows does not take in a file name
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+
+
+def safe_stem(name: str, longest: int = 80) -> str:
+    """`name` as part of a file name that every system takes; letters of any script stay.
+
+    The limit is in UTF-8 bytes, since that is what file systems count.
+    """
+    stem = _FORBIDDEN.sub("_", name).strip(" .") or "film"
+    while len(stem.encode("utf-8")) > longest:
+        stem = stem[:-1]
+    stem = stem.rstrip(" .")
+    return f"_{stem}" if stem.lower() in _DEVICES else stem

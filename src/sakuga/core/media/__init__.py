@@ -1,0 +1,1 @@
+"""Media in and out: films decoded exactly, time in rational numbers, clips and pictures written."""

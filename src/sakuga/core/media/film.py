@@ -1,0 +1,336 @@
+"""Films in: what a file is, the exact time of every frame, and frames as RGB by their index in presentation order.
+
+Frames are counted by decoding. Rotation and mirroring stored in the file are applied and non-square pixels are
+squared (the width is scaled), so that every array looks as a player would show it. Only containers that hold their own
+pictures are opened: playlists, which name other files or addresses, are not videos here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from ..errors import SakugaError
+
+MAX_PIXELS = 2**26  # of one coded frame: twice 8K
+_CONTAINERS = (
+    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,flv,mpegts,mpeg,asf,ogg,mpegvideo,h264,hevc,m4v,ivf,gif,nut,rm,mxf,"
+    "yuv4mpegpipe,obu,vc1,dv,wtv"
+)
+_SEEK_FROM = 32  # frames: nearer than this, decoding from the start is as quick
+_SEEK_BACK = (0, 10)  # seconds before the wanted frame, tried in turn
+_KNOWN_MATRICES = frozenset({1, 4, 5, 6, 7, 9, 10})  # AVCOL_SPC values that swscale knows for YUV
+_UPSCALED_CHROMA = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | _UPSCALED_CHROMA
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FilmInfo:
+    """What a film says of itself. Width and height are as displayed; sizes in pixels, times in seconds."""
+
+    codec: str
+    width: int
+    height: int
+    coded_width: int
+    coded_height: int
+    sar: Fraction  # width of a coded pixel over its height
+    rotation: int  # degrees clockwise to turn the coded picture by, after mirroring it
+    mirrored: bool  # left and right are swapped first
+    declared: Fraction | None  # frames/s; `timing.snap_rate` says what is true
+    tick: Fraction
+    duration: Fraction | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A decoded frame: its index in presentation order, its timestamp (s) as `scan_times` gives it, and its picture."""
+
+    index: int
+    time: Fraction
+    rgb: np.ndarray  # H W 3, uint8
+
+
+class _Lost(Exception):
+    """After seeking, a frame is not the one that the known timestamps say."""
+
+
+def probe(path: Path | str) -> FilmInfo:
+    """Size, rate and codec of a film; its first frame is decoded, so what passes here can be read."""
+    with _opened(path) as (container, stream):
+        first = _first_frame(path, container, stream)
+        view = _View.of(first, stream)
+        width, height = view.displayed
+        duration = stream.duration * _tick(stream) if stream.duration else None
+        if duration is None and container.duration:
+            duration = Fraction(container.duration, av.time_base)
+        return FilmInfo(
+            stream.codec_context.name, width, height, first.width, first.height, view.sar, view.rotation, view.mirrored,
+            _declared(stream), _tick(stream), duration,
+        )  # fmt: skip
+
+
+def scan_times(
+    path: Path | str, on_frame: Callable[[int, Fraction], None] | None = None, on_error: Warn | None = None
+) -> list[Fraction]:
+    """The timestamp (s) of every frame, in presentation order, found by decoding all of them.
+
+    `on_frame(index, time)` is called for each. After an error the frames so far are returned and `on_error` is told.
+    """
+    times: list[Fraction] = []
+    with _opened(path) as (container, stream):
+        clock = _Clock(stream)
+        for index, frame in enumerate(_decoded(path, container, stream, on_error)):
+            times.append(clock(frame))
+            if on_frame is not None:
+                on_frame(index, times[-1])
+    return times
+
+
+def scan(path: Path | str, size: tuple[int, int] | None = None, on_error: Warn | None = None) -> Iterator[Shown]:
+    """Every frame with its timestamp and picture, in one pass; `size` (width, height) scales what is displayed."""
+    with _opened(path) as (container, stream):
+        clock, paint = _Clock(stream), _Painter(stream, size)
+        for index, frame in enumerate(_decoded(path, container, stream, on_error)):
+            yield Shown(index, clock(frame), paint(frame))
+
+
+def frames(
+    path: Path | str,
+    wanted: range | Sequence[int] | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    times: Sequence[Fraction] | None = None,
+    on_error: Warn | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The wanted frames (ascending indices; None: all) as (index, RGB uint8 array of H x W x 3), in order.
+
+    With `times` (what `scan_times` gave for this file) it starts at a keyframe before the first wanted one; a file whose
+    frames after seeking are not those of `times` is decoded from its start, so the frames are the same either way.
+    """
+    todo = None if wanted is None else sorted(set(wanted))
+    if todo == []:
+        return
+    first = todo[0] if todo else 0
+    last = todo[-1] if todo else None
+    left = None if todo is None else set(todo)
+    for back in (*(_SEEK_BACK if times and _SEEK_FROM < first < len(times) else ()), None):
+        try:
+            with _opened(path) as (container, stream):
+                paint = _Painter(stream, size)
+                decoded = _decoded(path, container, stream, on_error)
+                if back is None or times is None:
+                    numbered: Iterator[tuple[int, VideoFrame]] = enumerate(decoded)
+                else:
+                    numbered = _after_seek(container, stream, decoded, times, first, back)
+                for index, frame in numbered:
+                    if left is None or index in left:
+                        yield index, paint(frame)
+                        if left is not None:
+                            left.remove(index)
+                    if index == last:
+                        return
+            return
+        except _Lost:
+            continue
+
+
+def _after_seek(
+    container: InputContainer,
+    stream: VideoStream,
+    decoded: Iterator[VideoFrame],
+    times: Sequence[Fraction],
+    first: int,
+    back: int,
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames from a keyframe at or before `first`; _Lost where the file does not behave as `times` says."""
+    target = max(times[0], times[first] - back)
+    try:
+        container.seek(int(target // _tick(stream)), stream=stream)
+    except av.error.FFmpegError as error:
+        raise _Lost from error
+    index_at = {time: index for index, time in enumerate(times)}
+    expected: int | None = None
+    for frame in decoded:
+        index = index_at.get(_stamp(frame, stream)) if frame.pts is not None else None
+        if expected is None:
+            # frames shown before the keyframe may need pictures that were skipped; an intra-refresh P frame is no start
+            if not frame.key_frame or frame.pict_type != PictureType.I or frame.is_corrupt:
+                continue
+            if index is None or index > first:
+                raise _Lost
+            expected = index
+        if index != expected:
+            raise _Lost
+        yield index, frame
+        expected += 1
+    if expected is None or expected <= first:
+        raise _Lost
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    path = Path(path)
+    if not path.is_file():
+        raise SakugaError(f"{path} is not there; check its name and that its disk is mounted")
+    # absolute, because libav reads "a:b.mp4" as an address
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path, _why(error)) from error
+    with container:
+        stream = next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+        if stream is None or stream.codec_context is None:
+            raise _unreadable(path, "it has no video stream")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise _unreadable(path, f"its pictures of {stream.width}x{stream.height} are larger than Sakuga takes")
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        stream.thread_type = "AUTO"  # type: ignore[assignment]
+        yield container, stream
+
+
+def _unreadable(path: Path | str, why: str) -> SakugaError:
+    return SakugaError(f"{path} is not a video that can be read: {why}; leave it out or convert it with another program")
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
+def _decoded(
+    path: Path | str, container: InputContainer, stream: VideoStream, on_error: Warn | None
+) -> Iterator[VideoFrame]:
+    """Frames in presentation order until the end or the first error, which `on_error` is told of."""
+    count = 0
+    try:
+        for frame in container.decode(stream):
+            yield frame
+            count += 1
+    except (av.error.FFmpegError, OSError) as error:
+        if on_error is not None:
+            on_error(f"{path} breaks off after frame {count}: {_why(error)}; the frames before it are used")
+
+
+def _first_frame(path: Path | str, container: InputContainer, stream: VideoStream) -> VideoFrame:
+    errors: list[str] = []
+    try:
+        return next(iter(container.decode(stream)))
+    except StopIteration:
+        errors.append("it has no frames")
+    except (av.error.FFmpegError, OSError) as error:
+        errors.append(_why(error))
+    raise _unreadable(path, errors[0])
+
+
+def _tick(stream: VideoStream) -> Fraction:
+    return stream.time_base or Fraction(1, av.time_base)
+
+
+def _declared(stream: VideoStream) -> Fraction | None:
+    return next((r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r and r > 0), None)
+
+
+def _stamp(frame: VideoFrame, stream: VideoStream) -> Fraction:
+    return (frame.pts or 0) * (frame.time_base or _tick(stream))
+
+
+class _Clock:
+    """The timestamp of each frame in turn, always ascending: gaps are filled and jumps back undone at the declared rate."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.stream = stream
+        self.step = 1 / (_declared(stream) or 1 / _tick(stream))
+        self.last: Fraction | None = None
+        self.shift = Fraction(0)
+
+    def __call__(self, frame: VideoFrame) -> Fraction:
+        following = Fraction(0) if self.last is None else self.last + self.step
+        if frame.pts is None:
+            self.last = following
+            return following
+        time = _stamp(frame, self.stream) + self.shift
+        if self.last is not None and time <= self.last:
+            self.shift += following - time
+            time = following
+        self.last = time
+        return time
+
+
+@dataclass(frozen=True)
+class _View:
+    """How a coded picture becomes the displayed one: squared pixels, then mirrored, then turned clockwise."""
+
+    squared: tuple[int, int]
+    sar: Fraction
+    rotation: int
+    mirrored: bool
+
+    @classmethod
+    def of(cls, frame: VideoFrame, stream: VideoStream) -> "_View":
+        sar = stream.sample_aspect_ratio or Fraction(1)
+        if not Fraction(1, 8) <= sar <= 8:  # nonsense in the header
+            sar = Fraction(1)
+        rotation, mirrored = _orientation(frame)
+        return cls((max(1, round(frame.width * sar)), frame.height), sar, rotation, mirrored)
+
+    @property
+    def displayed(self) -> tuple[int, int]:
+        width, height = self.squared
+        return (height, width) if self.rotation % 180 else (width, height)
+
+
+def _orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Clockwise degrees (0, 90, 180, 270) and whether left and right are swapped before, from the display matrix."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(bytes(data)[:20], dtype=np.int32).astype(float)
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    # x to the right goes to (a, b), y downwards: the angle is clockwise on the screen
+    return round(float(np.degrees(np.arctan2(b, a))) / 90) % 4 * 90, bool(mirrored)
+
+
+class _Painter:
+    """Turns the decoded frames of one stream into RGB arrays of one size, as displayed."""
+
+    def __init__(self, stream: VideoStream, size: tuple[int, int] | None) -> None:
+        self.stream = stream
+        self.size = size
+        self.view: _View | None = None
+        self.reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> np.ndarray:
+        if self.view is None:
+            self.view = _View.of(frame, self.stream)
+        view = self.view
+        width, height = self.size or view.displayed
+        if view.rotation % 180:
+            width, height = height, width
+        smaller = width < frame.width and height <= frame.height
+        rgb = self.reformatter.reformat(
+            frame, width, height, "rgb24", src_colorspace=_matrix(frame), threads=1,
+            interpolation=(Interpolation.AREA if smaller else Interpolation.BICUBIC) | _EXACT,
+        ).to_ndarray()  # fmt: skip
+        if view.mirrored:
+            rgb = rgb[:, ::-1]
+        return np.ascontiguousarray(np.rot90(rgb, -(view.rotation // 90))) if view.rotation or view.mirrored else rgb
+
+
+def _matrix(frame: VideoFrame) -> Colorspace | None:
+    """None where the file names its matrix; else BT.709 for high definition and BT.601 below, as players do."""
+    if frame.colorspace in _KNOWN_MATRICES or frame.format.name.startswith(("rgb", "bgr", "gbr", "pal")):
+        return None
+    return Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601

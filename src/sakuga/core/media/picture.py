@@ -1,0 +1,64 @@
+"""Pictures in and out: PNG stills, WebP thumbnails, and any common picture read as RGB the way a viewer shows it."""
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import SakugaError
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .mkv .webm .mov .avi .m4v .mpg .mpeg .m2v .ts .m2ts .mts .vob .flv .wmv .ogv .3gp .mxf".split()
+)
+PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .avif .tif .tiff .gif".split())
+MAX_PIXELS = 89_000_000  # below Pillow's own limit, which warns before it refuses
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "AVIF", "TIFF", "GIF")
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, ZeroDivisionError, OverflowError,
+           struct.error, Image.DecompressionBombError)  # fmt: skip  # what Pillow raises on damaged files
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """RGB uint8 (H x W x 3): turned as its EXIF says, transparency over white, 16 bits reduced to 8."""
+    path = Path(path)
+    if not path.is_file():
+        raise SakugaError(f"{path} is not there; check its name and that its disk is mounted")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as picture:
+                _check_size(path, picture)
+                return np.array(_rgb(ImageOps.exif_transpose(picture)))
+    except _BROKEN as error:
+        raise SakugaError(f"{path} is not a picture that can be read: {error}; leave it out or save it anew") from error
+
+
+def _check_size(path: Path, picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        size = f"{picture.width}x{picture.height}"
+        raise SakugaError(f"{path} has {size} pixels, more than the {MAX_PIXELS} Sakuga takes; save it smaller")
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):  # 16-bit grey; Pillow's own conversion would clip at 255
+        deep = np.asarray(picture)
+        top = 255 if picture.mode == "F" and deep.max(initial=0) <= 255 else 65535
+        grey = np.clip(np.round(deep.astype(np.float64) * (255 / top)), 0, 255)
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        over = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+    return picture.convert("RGB")
+
+
+def write_png(path: Path | str, rgb: np.ndarray) -> None:
+    """Lossless; the name may end as it likes, so that a temporary one can be given."""
+    Image.fromarray(rgb).save(Path(path), format="PNG", compress_level=4)
+
+
+def write_thumbnail(path: Path | str, rgb: np.ndarray, side: int) -> None:
+    """WebP whose longer side is `side` pixels, or fewer where the picture is smaller."""
+    picture = Image.fromarray(rgb)
+    picture.thumbnail((side, side), Image.Resampling.BOX if max(picture.size) > 4 * side else Image.Resampling.LANCZOS)
+    picture.save(Path(path), format="WEBP", quality=80, method=4)

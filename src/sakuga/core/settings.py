@@ -1,0 +1,277 @@
+"""Every setting, once: its help, unit, bounds and default. Python, sakuga.toml and the command line all read this.
+
+A setting exists only where a person has a reason to choose it; None means "derived" and the help says from what.
+Settings made with `affects=False` cannot change a result and stay outside fingerprints.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from . import family
+from .errors import SakugaError, nearest
+
+
+def setting(default: Any, help: str, *, unit: str = "", affects: bool = True, **bounds: Any) -> Any:
+    """A field with its help, unit and bounds (pydantic's ge, le, gt, min_length ...)."""
+    extra = {"unit": unit, "affects": affects}
+    text = f"{help} [{unit}]" if unit else help
+    return Field(default, description=text, json_schema_extra=extra, **bounds)
+
+
+class Settings(BaseModel):
+    """What all settings share: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    def that_matter(self) -> dict[str, Any]:
+        """The settings that can change a result, as plain JSON values: what a fingerprint is made of."""
+        fields = type(self).model_fields
+        keep = {k for k, f in fields.items() if _extra(f).get("affects", True)}
+        return self.model_dump(mode="json", include=keep)
+
+
+def _extra(field: Any) -> Mapping[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+class ModelSettings(Settings):
+    """Where the model files are. What is not given is looked for in `folder`."""
+
+    folder: str = setting("models", "Folder that holds model files (a ComfyUI models folder will do)", affects=False)
+    transformer: str | None = setting(None, "Transformer of a model with one expert", affects=False)
+    high: str | None = setting(None, "High-noise transformer", affects=False)
+    low: str | None = setting(None, "Low-noise transformer", affects=False)
+    vae: str | None = setting(None, "VAE", affects=False)
+    text: str | None = setting(None, "UMT5 text encoder", affects=False)
+    tokenizer: str | None = setting(None, "Folder of the UMT5 tokenizer", affects=False)
+    clip: str | None = setting(None, "CLIP image encoder (Wan 2.1 I2V)", affects=False)
+
+
+class ShotSettings(Settings):
+    """Finding the shots of a film."""
+
+    detector: Literal["adaptive", "content", "hash", "histogram"] = setting("adaptive", "How cuts are found")
+    threshold: float | None = setting(None, "How different two frames are at a cut; derived from the detector", gt=0)
+    min_seconds: float = setting(0.5, "A shot is at least this long; shorter ones join the one before", unit="s", ge=0)
+
+
+class PickSettings(Settings):
+    """The rule that picks shots where no person has decided."""
+
+    auto: bool = setting(False, "Let the rule pick; otherwise only shots that a person kept are exported")
+    count: int | None = setting(None, "At most this many shots, spread over films; None takes all that pass", ge=1)
+    min_seconds: float = setting(1.0, "Leave out shots shorter than this", unit="s", ge=0)
+    max_seconds: float | None = setting(None, "Leave out shots longer than this", unit="s", gt=0)
+    min_brightness: float = setting(0.03, "Leave out shots darker than this (0 black, 1 white)", ge=0, le=1)
+    max_brightness: float = setting(0.97, "Leave out shots brighter than this", ge=0, le=1)
+
+
+class ExportSettings(Settings):
+    """Turning picks into clips and stills."""
+
+    clips: bool = setting(True, "Write a clip of each picked shot")
+    stills: int = setting(1, "Stills of each picked shot, spread over it", ge=0, le=20)
+    max_seconds: float | None = setting(
+        None, "A clip is at most this long; derived from the frames of the model", unit="s", gt=0
+    )
+    pieces: int = setting(1, "How many clips a long shot may give, one after the other", ge=1, le=100)
+    margin: int = setting(1, "Frames left out at either end of a shot, where a cut may be blended", unit="frames", ge=0)
+    max_height: int = setting(1080, "Taller pictures are made smaller", unit="pixels", ge=64)
+    quality: int = setting(8, "x264 quantiser of the clips: lower is better and larger", unit="crf", ge=0, le=30)
+
+
+class CaptionSettings(Settings):
+    """Writing a caption for every item that has none from a person."""
+
+    template: str = setting(
+        "{trigger}. {shot}",
+        "What a caption is made of: {trigger}, {shot} (light and motion in words), {film}, {seconds}",
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        try:
+            template.format(trigger="", shot="", film="", seconds="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"{{{error}}} is not one of {{trigger}}, {{shot}}, {{film}}, {{seconds}}") from error
+        return template
+
+
+class CheckSettings(Settings):
+    """Looking for what is wrong with the dataset."""
+
+    min_words: int = setting(3, "A caption with fewer words is reported", ge=0)
+
+
+class Section(Settings):
+    """A part of the dataset with its own resolution and frame rule. In sakuga.toml: [sections.NAME]."""
+
+    items: Literal["clips", "stills", "all"] = setting("clips", "Which items it takes")
+    resolution: tuple[int, int] = setting((0, 0), "Width and height whose area each sample has at most", unit="pixels")
+    rule: Literal["head", "middle", "chunk", "slide", "uniform", "full"] = setting("head", "Where windows are cut")
+    frames: tuple[int, ...] = setting((1,), "Lengths of the windows, rounded down to what the model takes")
+    stride: int = setting(1, "Frames from one window to the next (rule slide)", unit="frames", ge=1)
+    count: int = setting(1, "Windows of each length (rule uniform)", ge=1)
+    max_frames: int | None = setting(None, "Longest window (rule full); None takes the frames of the model", ge=1)
+    repeats: int = setting(1, "How often an epoch shows each sample", ge=1)
+    buckets: bool = setting(True, "Keep the aspect of the picture; otherwise every sample has this very resolution")
+    upscale: bool = setting(True, "Enlarge pictures that are smaller than the resolution")
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Self:
+        if min(self.resolution) < 1:
+            raise ValueError("resolution needs a width and a height above zero, [384, 384] for instance")
+        if not self.frames or min(self.frames) < 1:
+            raise ValueError("frames needs at least one length of 1 or more")
+        return self
+
+
+class PlanSettings(Settings):
+    """Counting what one epoch will be."""
+
+    holdout: float = setting(
+        0.05, "Share of the items kept out of training, for the validation loss", ge=0, le=0.5
+    )
+
+
+class CacheSettings(Settings):
+    """Encoding samples and captions once."""
+
+    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+
+
+class TrainSettings(Settings):
+    """One training. `steps` are optimizer steps of each expert."""
+
+    name: str | None = setting(None, "Name of the run; derived as run-1, run-2 ...", affects=False)
+    resume: bool = setting(True, "Go on with the named run where it stopped", affects=False)
+    experts: tuple[str, ...] | None = setting(None, "Which experts are trained; all of the model by default")
+    steps: int | None = setting(None, "Optimizer steps; derived from epochs", ge=1)
+    epochs: int = setting(30, "Times that every sample is seen", ge=1)
+    rank: int = setting(32, "Rank of the LoRA", ge=1, le=1024)
+    alpha: float | None = setting(None, "Scale of the LoRA is alpha / rank; rank by default", gt=0)
+    learning_rate: float = setting(2e-5, "Learning rate of AdamW", gt=0)
+    betas: tuple[float, float] = setting((0.9, 0.99), "Betas of AdamW")
+    weight_decay: float = setting(0.01, "Weight decay of AdamW", ge=0)
+    eps: float = setting(1e-8, "Epsilon of AdamW", gt=0)
+    warmup: int = setting(0, "Steps over which the rate rises to its full value", unit="steps", ge=0)
+    accumulation: int = setting(1, "Samples to an optimizer step", ge=1)
+    max_norm: float = setting(1.0, "Gradients are clipped to this norm", gt=0)
+    time: Literal["sigmoid", "uniform"] = setting("sigmoid", "How noise levels are drawn before the shift")
+    shift: float | None = setting(None, "Shift of the noise levels; the model's own by default", gt=0)
+    seed: int = setting(1, "Seed of order, noise and noise levels", ge=0)
+    precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
+    checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)
+    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+    save_every: int = setting(250, "Steps between checkpoints", unit="steps", ge=1)
+    validate_every: int = setting(250, "Steps between validations; one before the first step", unit="steps", ge=1)
+    preview_every: int = setting(500, "Steps between previews", unit="steps", ge=1)
+    prompts: str | None = setting(None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)")
+
+
+class GenerateSettings(Settings):
+    """Making a video from a prompt. What is None is the model's own."""
+
+    lora: str | None = setting(None, "A LoRA file or run; the newest checkpoints of the last run by default, 'none' for none")
+    strength: float = setting(1.0, "Strength of the LoRA")
+    negative: str = setting(family.NEGATIVE_PROMPT, "What should not be seen")
+    width: int | None = setting(None, "Width", unit="pixels", ge=16)
+    height: int | None = setting(None, "Height", unit="pixels", ge=16)
+    frames: int | None = setting(None, "Frames, rounded down to what the model takes", unit="frames", ge=1)
+    steps: int | None = setting(None, "Sampling steps", ge=1, le=1000)
+    shift: float | None = setting(None, "Shift of the noise levels", gt=0)
+    guidance: float | None = setting(None, "Guidance, for every expert", ge=0)
+    sampler: Literal["unipc", "dpm++", "euler"] = setting("unipc", "Sampler")
+    seed: int = setting(1, "Seed of the noise", ge=0)
+    precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
+    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+    out: str | None = setting(None, "Where the video goes; derived from the prompt", affects=False)
+
+
+class PublishSettings(Settings):
+    """Writing the LoRA file that other programs load."""
+
+    run: str | None = setting(None, "Which run; the last by default")
+    step: int | None = setting(None, "Which step's checkpoint; the last by default", ge=1)
+    title: str | None = setting(None, "Title in the file; the project's name by default")
+    author: str = setting("", "Author in the file")
+    licence: str = setting("", "Licence in the file")
+    description: str = setting("", "Description in the file")
+    precision: Literal["bf16", "fp16", "fp32"] = setting("bf16", "Precision of the tensors")
+    out: str | None = setting(None, "Folder the files go to; `published` in the project by default", affects=False)
+
+
+class ProjectSettings(Settings):
+    """All of sakuga.toml."""
+
+    model: str = setting("wan2.2-t2v-a14b", "The model the LoRA is for")
+    trigger: str = setting("", "The word that calls the style; captions start with it")
+    workers: int | None = setting(None, "Processes for footage work; derived from the cores", ge=1, affects=False)
+    models: ModelSettings = ModelSettings()
+    shots: ShotSettings = ShotSettings()
+    pick: PickSettings = PickSettings()
+    export: ExportSettings = ExportSettings()
+    caption: CaptionSettings = CaptionSettings()
+    check: CheckSettings = CheckSettings()
+    sections: dict[str, Section] = Field(default_factory=dict, description="Parts of the dataset")
+    plan: PlanSettings = PlanSettings()
+    cache: CacheSettings = CacheSettings()
+    train: TrainSettings = TrainSettings()
+    generate: GenerateSettings = GenerateSettings()
+    publish: PublishSettings = PublishSettings()
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in family.FAMILY:
+            raise ValueError(f"'{name}' is not a model Sakuga knows{nearest(name, list(family.FAMILY))}")
+        return name
+
+    @property
+    def member(self) -> family.Member:
+        return family.member(self.model)
+
+
+def parse(values: Mapping[str, Any], origin: str) -> ProjectSettings:
+    """The settings of a project from plain values; a fault is one sentence that names the key and `origin`."""
+    try:
+        return ProjectSettings.model_validate(dict(values))
+    except ValidationError as error:
+        raise SakugaError(f"{origin}: {explain(error, ProjectSettings)}") from error
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def override(settings: S, given: Settings | None) -> S:
+    """`settings` with those fields replaced that `given` was made with explicitly (a command line's options)."""
+    if given is None or not given.model_fields_set:
+        return settings
+    changes = {name: getattr(given, name) for name in given.model_fields_set}
+    return type(settings).model_validate(settings.model_dump() | changes)
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> str:
+    """The first fault of a validation as one sentence: which key, what is wrong, and the nearest key or the bound."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(root, first["loc"][:-1])
+        return f"{where} is not a setting{nearest(str(first['loc'][-1]), known) or ' (known: ' + ', '.join(known) + ')'}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(root: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The names of the settings at `path` below `root`; the name of a section counts as a step."""
+    model = root
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # the name that a person gave a section
+        found = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(t, type)]
+        model = next((t for t in found if issubclass(t, BaseModel)), model)
+    return list(model.model_fields)

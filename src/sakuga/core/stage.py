@@ -1,0 +1,234 @@
+"""The contract of a stage, and the runner that carries it out.
+
+A stage is a function plus a record. Its `items` reads the store and gives one `Item` per piece of work; its `work`
+gets the facts of one item, touches no store, and returns rows and files, so that it can run in another process or on
+another host. The runner does only what is not done: an item whose fingerprint (stage, version, settings that matter,
+content) has a done mark is left alone. Outputs and done mark land together; what fails is a row with its reason.
+"""
+
+import errno
+import shutil
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from . import files, store
+from .errors import SakugaError
+from .progress import Progress, Silent
+from .project import Project
+from .settings import Settings
+
+SCRATCH = ".scratch"
+S = TypeVar("S", bound=Settings)
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of work: its key within the stage, what its result depends on, and the record that `work` gets."""
+
+    key: str
+    content: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    size: int = 1  # units of progress
+
+
+@dataclass
+class Scratch:
+    """What the work of one item may write to: temporary files that the runner moves to their final names."""
+
+    folder: Path
+    context: Any = None
+    report: Callable[[int], None] = lambda amount: None
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def file(self, final: str) -> Path:
+        """A temporary path for the output that is to be `final`, relative to the project, with forward slashes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.files[final] = self.folder / f"{len(self.files)}{Path(final).suffix}"
+        return self.files[final]
+
+
+@dataclass(frozen=True)
+class Stage(Generic[S]):
+    """A stage: what it takes and gives, its settings, its version, and its two functions.
+
+    `version` rises when the same input and settings would give another output. `gives` are tables whose rows of an
+    item are replaced; `appends` are tables that only grow. With `context` the items run in this process, one after the
+    other, and share what it returns (a loaded model); else they run in parallel processes.
+    """
+
+    name: str
+    version: int
+    takes: str
+    gives: tuple[str, ...]
+    settings: type[S]
+    items: Callable[[Project, S], list[Item]]
+    work: Callable[[Mapping[str, Any], S, Scratch], Rows]
+    appends: tuple[str, ...] = ()
+    context: Callable[[Project, S], Any] | None = None
+    unit: str = "items"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the work of one item came to. `fatal` means the fault is not the item's: the whole command stops."""
+
+    rows: Rows
+    files: dict[str, Path]
+    seconds: float
+    reason: str = ""
+    traceback: str = ""
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one run of a stage did: keys done now, left as they were, set aside with their reason, and retired."""
+
+    done: list[str]
+    unchanged: list[str]
+    failed: dict[str, str]
+    retired: list[str]
+
+
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+def attempt(
+    work: Callable[[Mapping[str, Any], S, Scratch], Rows], facts: Mapping[str, Any], settings: S, scratch: Scratch
+) -> Outcome:
+    """Do the work of one item. The item boundary: whatever goes wrong inside becomes a reason, not a crash."""
+    started = time.perf_counter()
+    try:
+        rows = work(facts, settings, scratch)
+    except SakugaError as error:
+        return Outcome({}, {}, time.perf_counter() - started, str(error), traceback.format_exc())
+    except OSError as error:
+        fatal = error.errno in _DISK_FAULTS
+        return Outcome({}, {}, time.perf_counter() - started, str(error), traceback.format_exc(), fatal)
+    except Exception as error:  # noqa: BLE001 - the one place that may
+        reason = f"{type(error).__name__}: {error}"
+        return Outcome({}, {}, time.perf_counter() - started, reason, traceback.format_exc())
+    return Outcome(rows, scratch.files, time.perf_counter() - started)
+
+
+def fingerprint_of(stage: Stage[S], settings: S, item: Item) -> str:
+    """What decides whether an item is done already."""
+    return files.fingerprint(
+        {"stage": stage.name, "version": stage.version, "settings": settings.that_matter(), "content": item.content}
+    )
+
+
+def run(stage: Stage[S], project: Project, settings: S, progress: Progress | None = None) -> Summary:
+    """Bring the outputs of `stage` up to date. The caller holds the project's lock.
+
+    Raises SakugaError when the disk fails; the fault of a single item is in the summary and in the store.
+    """
+    progress = progress or Silent()
+    shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
+    sweep(project)
+    items = stage.items(project, settings)
+    prints = {item.key: fingerprint_of(stage, settings, item) for item in items}
+    retired = _retire(stage, project, set(prints))
+    fresh = {item.key for item in items if _is_done(stage, project, item.key, prints[item.key])}
+    todo = [item for item in items if item.key not in fresh]
+    done: list[str] = []
+    failed: dict[str, str] = {}
+    progress.start(stage.name, sum(item.size for item in todo), stage.unit)
+    for item, outcome in _carry_out(stage, project, settings, todo, progress):
+        _land(stage, project, item.key, prints[item.key], outcome)
+        if outcome.reason:
+            failed[item.key] = outcome.reason
+        else:
+            done.append(item.key)
+    shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
+    return Summary(done, [i.key for i in items if i.key in fresh], failed, retired)
+
+
+def _carry_out(
+    stage: Stage[S], project: Project, settings: S, todo: list[Item], progress: Progress
+) -> Iterator[tuple[Item, Outcome]]:
+    if not todo:
+        return
+    scratch = project.folder / SCRATCH
+    if stage.context is None:
+        from .processes import in_processes
+
+        yield from in_processes(stage.work, settings, todo, scratch, project.settings.workers, progress)
+        return
+    context = stage.context(project, settings)
+    for item in todo:
+        reported = [0]
+
+        def report(amount: int, reported: list[int] = reported) -> None:
+            reported[0] += amount
+            progress.advance(amount)
+
+        outcome = attempt(stage.work, item.facts, settings, Scratch(scratch / uuid.uuid4().hex, context, report))
+        progress.advance(item.size - reported[0], item.key)
+        yield item, outcome
+
+
+def _is_done(stage: Stage[S], project: Project, key: str, fingerprint: str) -> bool:
+    found = project.rows("SELECT fingerprint, state FROM work WHERE stage = ? AND item = ?", stage.name, key)
+    if not found or found[0]["state"] != "done" or found[0]["fingerprint"] != fingerprint:
+        return False
+    outputs = project.rows("SELECT path FROM output WHERE stage = ? AND item = ?", stage.name, key)
+    return all(project.path(output["path"]).exists() for output in outputs)
+
+
+def _land(stage: Stage[S], project: Project, key: str, fingerprint: str, outcome: Outcome) -> None:
+    """Move an item's files to their names, and put its rows and its mark into the store in one transaction."""
+    if outcome.fatal:
+        raise SakugaError(f"the disk gave up: {outcome.reason}; make room or mend it, then run the same command again")
+    db = project.db
+    # From here until the transaction below the files on disk may be newer than the rows: no done mark may vouch for them.
+    db.execute("DELETE FROM work WHERE stage = ? AND item = ?", (stage.name, key))
+    for final, temporary in outcome.files.items():
+        files.move_into_place(temporary, project.path(final))
+    with store.transaction(db):
+        _clear(stage, db, key)
+        for table, rows in outcome.rows.items():
+            if table not in stage.gives + stage.appends:
+                raise AssertionError(f"stage {stage.name} does not declare that it gives {table}")
+            for row in rows:
+                store.insert(db, table, {"source": key} | row)
+        for final in outcome.files:
+            store.insert(db, "output", {"path": final, "stage": stage.name, "item": key}, replace=True)
+            db.execute("DELETE FROM trash WHERE path = ?", (final,))
+        mark = {"stage": stage.name, "item": key, "fingerprint": fingerprint, "seconds": outcome.seconds}
+        mark |= {"state": "failed" if outcome.reason else "done", "reason": outcome.reason}
+        store.insert(db, "work", mark | {"traceback": outcome.traceback, "ended": time.time()})
+    sweep(project)
+
+
+def _clear(stage: Stage[S], db: Any, key: str) -> None:
+    """Take an item's rows out, and mark its files for removal (those written anew are unmarked by the caller)."""
+    for table in stage.gives:
+        db.execute(f"DELETE FROM {table} WHERE source = ?", (key,))
+    db.execute("INSERT OR IGNORE INTO trash SELECT path FROM output WHERE stage = ? AND item = ?", (stage.name, key))
+    db.execute("DELETE FROM output WHERE stage = ? AND item = ?", (stage.name, key))
+    db.execute("DELETE FROM work WHERE stage = ? AND item = ?", (stage.name, key))
+
+
+def _retire(stage: Stage[S], project: Project, keys: set[str]) -> list[str]:
+    """Items that are no longer asked for: their rows and files go (what made them is still there to make them again)."""
+    known = project.rows("SELECT item FROM work WHERE stage = ?", stage.name)
+    gone = [row["item"] for row in known if row["item"] not in keys]
+    with store.transaction(project.db):
+        for key in gone:
+            _clear(stage, project.db, key)
+    sweep(project)
+    return gone
+
+
+def sweep(project: Project) -> None:
+    """Remove the files that a committed transaction marked for removal."""
+    for row in project.rows("SELECT path FROM trash"):
+        project.path(row["path"]).unlink(missing_ok=True)
+        project.db.execute("DELETE FROM trash WHERE path = ?", (row["path"],))

@@ -1,0 +1,176 @@
+"""What the program knows, in SQLite: one file, one writer at a time, schema changes as numbered functions.
+
+Tables that stages write carry `source`, the key of the item they came from: a stage replaces an item's rows by
+delete-then-insert in the transaction of its done mark. What a person decides stands in tables of its own
+(`source_film`, `decision`, human rows of `caption`), which stages only read.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import SakugaError
+
+
+def _v1(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA_1.split(";"):
+        db.execute(statement)
+
+
+_SCHEMA_1 = """
+CREATE TABLE lock (
+  id INTEGER PRIMARY KEY CHECK (id = 1), pid INTEGER NOT NULL, host TEXT NOT NULL, command TEXT NOT NULL,
+  token TEXT NOT NULL, started REAL NOT NULL, heartbeat REAL NOT NULL);
+
+-- what a person decided
+CREATE TABLE source_film (name TEXT PRIMARY KEY, path TEXT NOT NULL, relative TEXT, added REAL NOT NULL);
+CREATE TABLE decision (
+  id INTEGER PRIMARY KEY, film TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('keep', 'drop', 'undecided')), reason TEXT NOT NULL DEFAULT '',
+  made REAL NOT NULL);
+CREATE INDEX decision_film ON decision (film, first);
+
+-- what stages know: source is the key of the item that gave the row
+CREATE TABLE film (
+  name TEXT PRIMARY KEY, source TEXT NOT NULL, file TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+  width INTEGER NOT NULL, height INTEGER NOT NULL, rotation INTEGER NOT NULL, pixel_aspect TEXT NOT NULL,
+  codec TEXT NOT NULL, rate TEXT, seconds REAL);
+CREATE INDEX film_source ON film (source);
+CREATE TABLE timeline (
+  film TEXT PRIMARY KEY, source TEXT NOT NULL, frames INTEGER NOT NULL, rate TEXT, times BLOB NOT NULL,
+  note TEXT NOT NULL DEFAULT '');
+CREATE INDEX timeline_source ON timeline (source);
+CREATE TABLE shot (
+  name TEXT PRIMARY KEY, source TEXT NOT NULL, film TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  start_seconds REAL NOT NULL, seconds REAL NOT NULL, brightness REAL NOT NULL, motion REAL NOT NULL,
+  thumbnail TEXT NOT NULL);
+CREATE INDEX shot_source ON shot (source);
+CREATE TABLE pick (
+  shot TEXT PRIMARY KEY, source TEXT NOT NULL, kept INTEGER NOT NULL, reason TEXT NOT NULL,
+  by TEXT NOT NULL CHECK (by IN ('person', 'rule')));
+CREATE INDEX pick_source ON pick (source);
+CREATE TABLE item (
+  name TEXT PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('clip', 'still')),
+  file TEXT NOT NULL, sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+  frames INTEGER NOT NULL, fps TEXT NOT NULL, shot TEXT, first INTEGER, last INTEGER, tags TEXT NOT NULL DEFAULT '[]');
+CREATE INDEX item_source ON item (source);
+CREATE TABLE caption (
+  id INTEGER PRIMARY KEY, item TEXT NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL DEFAULT '',
+  origin TEXT NOT NULL, made REAL NOT NULL);
+CREATE INDEX caption_item ON caption (item, id);
+CREATE TABLE finding (
+  source TEXT NOT NULL, item TEXT NOT NULL, severity TEXT NOT NULL CHECK (severity IN ('error', 'warning')),
+  rule TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE INDEX finding_source ON finding (source);
+CREATE TABLE sample (
+  key TEXT PRIMARY KEY, source TEXT NOT NULL, section TEXT NOT NULL, item TEXT NOT NULL, start INTEGER NOT NULL,
+  frames INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, repeats INTEGER NOT NULL,
+  held_out INTEGER NOT NULL, latent TEXT NOT NULL, text TEXT NOT NULL);
+CREATE INDEX sample_source ON sample (source);
+CREATE TABLE sample_drop (
+  source TEXT NOT NULL, item TEXT NOT NULL, section TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE INDEX sample_drop_source ON sample_drop (source);
+CREATE TABLE cache_entry (
+  key TEXT PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('latent', 'text')),
+  file TEXT NOT NULL, bytes INTEGER NOT NULL);
+CREATE INDEX cache_entry_source ON cache_entry (source);
+
+-- trainings
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, seed INTEGER NOT NULL,
+  settings TEXT NOT NULL, weights TEXT NOT NULL, state TEXT NOT NULL, started REAL NOT NULL, ended REAL);
+CREATE TABLE run_expert (
+  id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run (id), expert TEXT NOT NULL, rank INTEGER NOT NULL,
+  alpha REAL NOT NULL, steps INTEGER NOT NULL, steps_done INTEGER NOT NULL, t_min REAL NOT NULL, t_max REAL NOT NULL,
+  UNIQUE (run, expert));
+CREATE TABLE step (
+  run_expert INTEGER NOT NULL REFERENCES run_expert (id), step INTEGER NOT NULL, loss REAL NOT NULL,
+  learning_rate REAL NOT NULL, norm REAL NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (run_expert, step)) WITHOUT ROWID;
+CREATE TABLE item_loss (
+  run_expert INTEGER NOT NULL REFERENCES run_expert (id), step INTEGER NOT NULL, part INTEGER NOT NULL,
+  sample TEXT NOT NULL, item TEXT NOT NULL, t REAL NOT NULL, loss REAL NOT NULL,
+  PRIMARY KEY (run_expert, step, part)) WITHOUT ROWID;
+CREATE TABLE validation (
+  run_expert INTEGER NOT NULL REFERENCES run_expert (id), step INTEGER NOT NULL, t REAL NOT NULL, loss REAL NOT NULL,
+  PRIMARY KEY (run_expert, step, t)) WITHOUT ROWID;
+CREATE TABLE checkpoint (
+  run_expert INTEGER NOT NULL REFERENCES run_expert (id), step INTEGER NOT NULL, file TEXT NOT NULL,
+  sha256 TEXT NOT NULL, made REAL NOT NULL, PRIMARY KEY (run_expert, step)) WITHOUT ROWID;
+CREATE TABLE preview (
+  run INTEGER NOT NULL REFERENCES run (id), expert TEXT NOT NULL, step INTEGER NOT NULL, prompt INTEGER NOT NULL,
+  text TEXT NOT NULL, file TEXT NOT NULL, PRIMARY KEY (run, expert, step, prompt)) WITHOUT ROWID;
+CREATE TABLE job (
+  id INTEGER PRIMARY KEY, command TEXT NOT NULL, arguments TEXT NOT NULL, state TEXT NOT NULL, done INTEGER,
+  total INTEGER, note TEXT NOT NULL DEFAULT '', error TEXT, queued REAL NOT NULL, started REAL, ended REAL);
+
+-- bookkeeping of the stage runner
+CREATE TABLE work (
+  stage TEXT NOT NULL, item TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
+  reason TEXT NOT NULL DEFAULT '', traceback TEXT NOT NULL DEFAULT '', seconds REAL NOT NULL, ended REAL NOT NULL,
+  PRIMARY KEY (stage, item)) WITHOUT ROWID;
+CREATE TABLE output (
+  path TEXT PRIMARY KEY, stage TEXT NOT NULL, item TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX output_item ON output (stage, item);
+CREATE TABLE trash (path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE file_hash (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID
+"""
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the store at `path`, made and brought up to this version's schema where needed."""
+    try:
+        db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        migrate(db, path)
+    except sqlite3.DatabaseError as error:
+        raise SakugaError(f"{path} cannot be used: {error}; is it a file of Sakuga, in a folder you may write to?") from error
+    return db
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Apply the migrations that the file has not seen, each in a transaction of its own."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise SakugaError(
+            f"{path} was written by a newer Sakuga (schema {version}, this one knows {len(MIGRATIONS)}); update Sakuga to open it"
+        )
+    while version < len(MIGRATIONS):
+        with transaction(db):
+            # another process may have migrated while this one waited
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version < len(MIGRATIONS):
+                MIGRATIONS[version](db)
+                version += 1
+                db.execute(f"PRAGMA user_version = {version}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All of it or nothing. Takes the write lock at once, so that two writers wait instead of failing half way."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any], *, replace: bool = False) -> None:
+    """Insert one row; `replace` takes the place of one with the same primary key. Names come from our code, never from input."""
+    columns = ", ".join(row)
+    marks = ", ".join("?" * len(row))
+    verb = "INSERT OR REPLACE" if replace else "INSERT"
+    db.execute(f"{verb} INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
+
+
+def rows(db: sqlite3.Connection, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """The rows of a query as plain dictionaries."""
+    return [dict(row) for row in db.execute(query, values)]

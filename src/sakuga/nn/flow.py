@@ -1,0 +1,160 @@
+"""The training objective (rectified flow), the noise levels that training draws, and the randomness of both.
+
+Every random value is a pure function of names and numbers (seed, epoch, step, sample), never of a generator's state: a
+resumed run, a second card and a preview in between all see the values that an uninterrupted run sees.
+
+Shapes: B batch, C channels, F latent frames, H W latent size. t is in (0, 1], 1 is pure noise; u is uniform in (0, 1).
+"""
+
+import hashlib
+import math
+import operator
+import struct
+import sys
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..core.errors import SakugaError
+from ..core.family import TRAIN_TIMESTEPS
+
+Kind = Literal["uniform", "sigmoid"]
+Time = TypeVar("Time", float, Tensor)
+
+_NORMAL = NormalDist()
+_SMALLEST, _LARGEST = sys.float_info.min, 1 - sys.float_info.epsilon / 2  # the ends of the open interval (0, 1)
+
+
+# The objective: Lipman et al. 2022 (flow matching), Liu et al. 2022 (rectified flow)
+
+
+def noise_latents(x_BCFHW: Tensor, noise_BCFHW: Tensor, t: float | Tensor) -> Tensor:
+    """x_t = (1 - t) x + t e. `t` is a number or a Tensor [B]."""
+    t = _per_sample(t, x_BCFHW)
+    return (1 - t) * x_BCFHW + t * noise_BCFHW
+
+
+def target(x_BCFHW: Tensor, noise_BCFHW: Tensor) -> Tensor:
+    """The velocity dx_t/dt = e - x that the transformer learns."""
+    return noise_BCFHW - x_BCFHW
+
+
+def denoised(x_BCFHW: Tensor, velocity_BCFHW: Tensor, t: float | Tensor) -> Tensor:
+    """The clean latents that a velocity at noise level `t` implies: x = x_t - t v."""
+    return x_BCFHW - _per_sample(t, x_BCFHW) * velocity_BCFHW
+
+
+def model_time(t: Time) -> Time:
+    """The timestep that the transformer is given for noise level `t`."""
+    return TRAIN_TIMESTEPS * t
+
+
+def flow_loss(predicted_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
+    """Mean squared error of each sample, [B], in fp32 whatever the inputs are."""
+    return (predicted_BCFHW.float() - target_BCFHW.float()).square().flatten(1).mean(1)
+
+
+def _per_sample(t: float | Tensor, like: Tensor) -> float | Tensor:
+    """[B] -> [B, 1, 1, ...], so that it multiplies a sample each."""
+    return t.view(-1, *[1] * (like.ndim - 1)) if isinstance(t, Tensor) and t.ndim == 1 else t
+
+
+# Noise levels
+
+
+def shift_time(t: Time, shift: float) -> Time:
+    """t' = S t / (1 + (S - 1) t): more of the way spent at high noise, for larger videos (Esser et al. 2024, eq. 23)."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def unshift_time(t: Time, shift: float) -> Time:
+    """The inverse of `shift_time`."""
+    return t / (shift - (shift - 1) * t)
+
+
+def time_cdf(t: float, kind: Kind, shift: float, scale: float = 1, mean: float = 0) -> float:
+    """P(noise level <= t). uniform: t itself; sigmoid: t = sigmoid(scale z + mean), z normal; the shift comes after."""
+    p = unshift_time(min(max(t, 0.0), 1.0), shift)
+    if kind == "uniform" or p in (0.0, 1.0):
+        return p
+    return _NORMAL.cdf((math.log(p / (1 - p)) - mean) / scale)
+
+
+def share(t_min: float, t_max: float, kind: Kind, shift: float, scale: float = 1, mean: float = 0) -> float:
+    """The share of all draws that fall between `t_min` and `t_max`."""
+    return time_cdf(t_max, kind, shift, scale, mean) - time_cdf(t_min, kind, shift, scale, mean)
+
+
+def time_at(
+    u: float, kind: Kind, shift: float, scale: float = 1, mean: float = 0, t_min: float = 0, t_max: float = 1
+) -> float:
+    """The noise level at quantile `u` of the distribution truncated to [t_min, t_max]: its shape kept, not squeezed.
+
+    Raises SakugaError where the distribution has next to nothing between the two.
+    """
+    low = time_cdf(t_min, kind, shift, scale, mean)
+    mass = time_cdf(t_max, kind, shift, scale, mean) - low
+    if mass < 1e-9:
+        raise SakugaError(
+            f"the noise levels drawn ({kind}, shift {shift:g}) never fall between {t_min:g} and {t_max:g}: "
+            "widen the range or change the shift"
+        )
+    p = min(max(low + u * mass, _SMALLEST), _LARGEST)
+    if kind == "sigmoid":
+        p = 1 / (1 + math.exp(-(scale * _NORMAL.inv_cdf(p) + mean)))
+    return min(max(shift_time(p, shift), t_min, _SMALLEST), t_max)
+
+
+# Randomness
+
+
+def key_seed(*parts: int | str) -> int:
+    """A seed of 63 bits from names and numbers, the same on every machine and in every version."""
+    return int.from_bytes(hashlib.blake2b(_key(parts), digest_size=8).digest(), "little") >> 1
+
+
+def uniform_for(*parts: int | str) -> float:
+    """A number in the open interval (0, 1), a pure function of `parts`."""
+    return ((key_seed(*parts) >> 11) + 0.5) / 2**52
+
+
+def noise_for(shape: tuple[int, ...] | torch.Size, *parts: int | str) -> Tensor:
+    """Normal noise in fp32, a pure function of `parts`; drawn on the CPU so that every device sees the same."""
+    generator = torch.Generator("cpu").manual_seed(key_seed(*parts))
+    return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+
+def order_for(count: int, *parts: int | str) -> list[int]:
+    """A permutation of range(count), a pure function of `parts`: Fisher-Yates on a SHAKE-256 stream.
+
+    Our own, because library shuffles have changed between versions and a resumed run must not.
+    """
+    order = list(range(count))
+    draws = struct.unpack(f"<{count}Q", hashlib.shake_256(_key(parts)).digest(8 * count))
+    for i in range(count - 1, 0, -1):
+        j = draws[i] % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def stratified_u(seed: int, epoch: int, position: int, count: int, expert: str) -> float:
+    """Draw `position` of the `count` that an epoch makes: one from each of `count` equal strata, in random order.
+
+    An epoch so covers the noise levels evenly, where independent draws leave gaps and heaps.
+    """
+    jitter = uniform_for("jitter", seed, epoch, position, expert)
+    return (_strata(seed, epoch, count, expert)[position] + jitter) / count
+
+
+@lru_cache(maxsize=16)
+def _strata(seed: int, epoch: int, count: int, expert: str) -> tuple[int, ...]:
+    return tuple(order_for(count, "strata", seed, epoch, expert))
+
+
+def _key(parts: tuple[int | str, ...]) -> bytes:
+    """Kind, length and text of each part: no two different keys have the same bytes."""
+    texts = [("s", p) if isinstance(p, str) else ("i", str(operator.index(p))) for p in parts]
+    return "".join(f"{kind}{len(text)}:{text}" for kind, text in texts).encode()

@@ -1,0 +1,193 @@
+"""Samplers of flow models: from noise to clean latents along the velocity, each a short pure function of one signature.
+
+unipc and dpm++ give the values of the official Wan code (which has no euler), schedules included. All arithmetic is in
+fp32, as there. `split` says which expert each step belongs to.
+
+x is a Tensor of any shape, latents [B, C, F, H, W] as a rule; sigma is the noise level t in [0, 1] of `flow`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import SakugaError, nearest
+from ..core.family import TRAIN_TIMESTEPS, Member
+from .flow import denoised, shift_time
+
+Velocity = Callable[[Tensor, float, int], Tensor]  # (x, model timestep, step) -> velocity
+OnStep = Callable[[int, Tensor, Tensor], None]  # (step, x after it, estimate of the clean latents)
+
+
+# Schedules
+
+
+def sigmas(name: str, steps: int, shift: float) -> list[float]:
+    """The noise levels of a sampling, `steps` + 1 of them, the last 0; each is a number that fp32 holds exactly."""
+    return np.append(_levels(name, steps, shift), 0.0).astype(np.float32).tolist()
+
+
+def timesteps(name: str, steps: int, shift: float) -> list[float]:
+    """The timesteps that the transformer is given, `steps` of them; whole numbers where the official code truncates."""
+    exact = _levels(name, steps, shift) * TRAIN_TIMESTEPS
+    return (exact.astype(np.int64) if _sampler(name).whole_timesteps else exact).astype(float).tolist()
+
+
+def _levels(name: str, steps: int, shift: float) -> np.ndarray:
+    """Noise levels in float64 without the final 0, evenly spaced before the shift."""
+    if steps < 1:
+        raise SakugaError(f"a sampling needs at least 1 step, not {steps}")
+    return shift_time(np.linspace(_sampler(name).first, 0.0, steps + 1)[:steps], shift)  # type: ignore[type-var]
+
+
+def split(timesteps: Sequence[float], member: Member) -> list[str]:
+    """The expert of each step, as official sampling chooses it: by the shifted timestep."""
+    return [member.expert_at(t / TRAIN_TIMESTEPS).name for t in timesteps]
+
+
+def outside(timesteps: Sequence[float], experts: Sequence[str], member: Member) -> list[int]:
+    """The steps at which the expert named works outside the noise levels that it was trained on."""
+    ranges = {e.name: e for e in member.experts}
+    levels = [t / TRAIN_TIMESTEPS for t in timesteps]
+    return [
+        i
+        for i, (t, name) in enumerate(zip(levels, experts, strict=True))
+        if not ranges[name].t_min <= t <= ranges[name].t_max
+    ]
+
+
+# Samplers
+
+
+@torch.no_grad()
+def euler(
+    velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
+) -> Tensor:
+    """Straight steps along the velocity."""
+    s = torch.tensor(sigmas)
+    for i, t in enumerate(timesteps):
+        v = velocity(x, t, i)
+        x0 = denoised(x, v, s[i])
+        x = x + (s[i + 1] - s[i]) * v
+        _tell(on_step, i, x, x0)
+    return x
+
+
+@torch.no_grad()
+def dpmpp(
+    velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
+) -> Tensor:
+    """DPM-Solver++(2M), midpoint (Lu et al. 2022, algorithm 2), first order at both ends."""
+    s = torch.tensor(sigmas)
+    lam = _log_snr(s)
+    last_x0 = x
+    for i, t in enumerate(timesteps):
+        x0 = denoised(x, velocity(x, t, i), s[i])
+        h = lam[i + 1] - lam[i]
+        toward = (1 - s[i + 1]) * (torch.exp(-h) - 1)
+        x = s[i + 1] / s[i] * x - toward * x0
+        if 0 < i < len(timesteps) - 1:
+            r = (lam[i] - lam[i - 1]) / h
+            x = x - 0.5 * toward * (1 / r * (x0 - last_x0))
+        last_x0 = x0
+        _tell(on_step, i, x, x0)
+    return x
+
+
+@torch.no_grad()
+def unipc(
+    velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
+) -> Tensor:
+    """UniPC-2, B2(h), predicting clean latents (Zhao et al. 2023): each prediction is corrected by the next velocity."""
+    s = torch.tensor(sigmas)
+    estimates: list[Tensor] = []  # of the clean latents, newest last
+    before, order = x, 1
+    for i, t in enumerate(timesteps):
+        x0 = denoised(x, velocity(x, t, i), s[i])
+        if i > 0:
+            x = _unic(before, x0, estimates, s, i, order)
+        estimates = [*estimates[-1:], x0]
+        order = min(2, i + 1, len(timesteps) - i)
+        before, x = x, _unip(x, estimates, s, i, order)
+        _tell(on_step, i, x, x0)
+    return x
+
+
+def _unip(x: Tensor, estimates: list[Tensor], s: Tensor, i: int, order: int) -> Tensor:
+    """The prediction from level i to i + 1 (UniP, eq. 9; its coefficient at order 2 is 1/2)."""
+    lam, alpha = _log_snr(s), 1 - s[i + 1]
+    h = lam[i + 1] - lam[i]
+    b = torch.expm1(-h)
+    ahead = s[i + 1] / s[i] * x - alpha * b * estimates[-1]
+    if order == 1:
+        return ahead
+    r = (lam[i - 1] - lam[i]) / h
+    return ahead - alpha * b * (0.5 * ((estimates[-2] - estimates[-1]) / r))
+
+
+def _unic(before: Tensor, x0: Tensor, estimates: list[Tensor], s: Tensor, i: int, order: int) -> Tensor:
+    """The step from level i - 1 to i again, corrected by the estimate `x0` made at its end (UniC, eq. 8)."""
+    lam, alpha = _log_snr(s), 1 - s[i]
+    h = lam[i] - lam[i - 1]
+    b = torch.expm1(-h)
+    ahead = s[i] / s[i - 1] * before - alpha * b * estimates[-1]
+    change = x0 - estimates[-1]
+    if order == 1:
+        return ahead - alpha * b * (0.5 * change)
+    r = (lam[i - 2] - lam[i - 1]) / h
+    phi_1 = b / -h - 1  # h phi_2(h) and h^2 phi_3(h) of the paper, at -h
+    phi_2 = phi_1 / -h - 0.5
+    one = torch.ones(())
+    moments = torch.stack([phi_1 / b, phi_2 * 2 / b])
+    rho = torch.linalg.solve(torch.stack([torch.stack([one, one]), torch.stack([r, one])]), moments)
+    return ahead - alpha * b * (rho[0] * ((estimates[-2] - estimates[-1]) / r) + rho[1] * change)
+
+
+def _log_snr(s: Tensor) -> Tensor:
+    """lambda = log(alpha / sigma), alpha = 1 - sigma: infinite at both ends, which the formulas take as limits."""
+    return torch.log(1 - s) - torch.log(s)
+
+
+def _tell(on_step: OnStep | None, step: int, x: Tensor, x0: Tensor) -> None:
+    if on_step is not None:
+        on_step(step, x, x0)
+
+
+# The table
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A sampler and the schedule it is used with."""
+
+    run: Callable[[Velocity, Tensor, Sequence[float], Sequence[float], OnStep | None], Tensor]
+    first: float  # the first noise level
+    whole_timesteps: bool
+
+
+# The official unipc starts one training step below pure noise, a level rounded to fp32 before it is spaced in float64.
+SAMPLERS: dict[str, Sampler] = {
+    "unipc": Sampler(unipc, float(np.float32(1 - 1 / TRAIN_TIMESTEPS)), whole_timesteps=True),
+    "dpm++": Sampler(dpmpp, 1.0, whole_timesteps=True),
+    "euler": Sampler(euler, 1.0, whole_timesteps=False),
+}
+
+
+def sample(
+    name: str,
+    velocity: Velocity,
+    x: Tensor,
+    sigmas: Sequence[float],
+    timesteps: Sequence[float],
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Clean latents from the noise `x` (fp32, any device) by the sampler of that name."""
+    return _sampler(name).run(velocity, x, sigmas, timesteps, on_step)
+
+
+def _sampler(name: str) -> Sampler:
+    if name not in SAMPLERS:
+        raise SakugaError(f"'{name}' is not a sampler{nearest(name, list(SAMPLERS))} (known: {', '.join(SAMPLERS)})")
+    return SAMPLERS[name]

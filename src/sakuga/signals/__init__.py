@@ -1,0 +1,1 @@
+"""What can be measured in frames with numpy and OpenCV. No store, no torch."""

@@ -1,0 +1,92 @@
+"""add: films become known. A person names the files; the stage reads what each one is."""
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core import files, store
+from ..core.errors import SakugaError
+from ..core.project import Project, relative_to
+from ..core.settings import Settings
+from ..core.stage import Item, Rows, Scratch, Stage
+
+
+def note_films(project: Project, paths: Iterable[Path | str]) -> list[str]:
+    """Note which films a person adds; folders give the films inside. Returns their names in the project.
+
+    Raises SakugaError for a path that is not there. A film that was added before keeps its name.
+    """
+    from ..core.media.picture import VIDEO_SUFFIXES
+
+    names: list[str] = []
+    for path in _expand(paths, VIDEO_SUFFIXES):
+        full = path.resolve()
+        known = project.rows("SELECT name FROM source_film WHERE path = ?", str(full))
+        name = known[0]["name"] if known else _free_name(project, full)
+        row = {"name": name, "path": str(full), "relative": relative_to(full, project.folder), "added": time.time()}
+        store.insert(project.db, "source_film", row, replace=True)
+        names.append(name)
+    return names
+
+
+def _expand(paths: Iterable[Path | str], suffixes: Iterable[str]) -> list[Path]:
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if given.is_dir():
+            inside = sorted(p for p in given.iterdir() if p.suffix.lower() in suffixes)
+            if not inside:
+                raise SakugaError(f"{given} holds no film; name the films, or a folder that holds them")
+            found += inside
+        elif given.is_file():
+            found.append(given)
+        else:
+            raise SakugaError(f"{given} is not there; check the path")
+    return found
+
+
+def _free_name(project: Project, path: Path) -> str:
+    """A name for a film from its file name; a second film of that name gets a number."""
+    stem = files.safe_stem(path.stem)
+    taken = {row["name"].lower() for row in project.rows("SELECT name FROM source_film")}
+    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
+    return next(name for name in names if name.lower() not in taken)
+
+
+def _items(project: Project, settings: Settings) -> list[Item]:
+    films = project.rows("SELECT name FROM source_film ORDER BY added, name")
+    items = []
+    for film in films:
+        path = project.film_path(film["name"])
+        content = {"sha256": project.sha256(path) if path.is_file() else "missing"}
+        facts = {"name": film["name"], "path": str(path), **content}
+        items.append(Item(film["name"], content, facts))
+    return items
+
+
+def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Rows:
+    from ..core.media.film import probe
+
+    path = Path(facts["path"])
+    if not path.is_file():
+        raise SakugaError(f"{path} is not there any more; bring it back, or `sakuga add` it from where it is now")
+    info = probe(path)
+    row = {
+        "name": facts["name"],
+        "file": path.name,
+        "sha256": facts["sha256"],
+        "size": path.stat().st_size,
+        "width": info.width,
+        "height": info.height,
+        "rotation": info.rotation,
+        "pixel_aspect": str(info.sar),
+        "codec": info.codec,
+        "rate": str(info.rate) if info.rate else None,
+        "seconds": float(info.duration) if info.duration else None,
+    }
+    return {"film": [row]}
+
+
+STAGE = Stage(
+    "add", version=1, takes="source_film", gives=("film",), settings=Settings, items=_items, work=_work, unit="films"
+)

@@ -1,0 +1,127 @@
+"""The objective, the distribution of noise levels, and randomness that is a pure function of its key."""
+
+import hashlib
+import statistics
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sakuga.core.errors import SakugaError
+from sakuga.nn import flow
+
+SHIFTS = st.floats(1, 20)
+LEVELS = st.floats(0.01, 0.99)
+
+
+def test_noise_target_and_estimate_belong_together() -> None:
+    x, e = torch.randn(2, 3, 2, 4, 4), torch.randn(2, 3, 2, 4, 4)
+    t = torch.tensor([0.25, 1.0])
+    x_t = flow.noise_latents(x, e, t)
+    torch.testing.assert_close(x_t[0], 0.75 * x[0] + 0.25 * e[0])
+    assert torch.equal(x_t[1], e[1])
+    assert torch.equal(flow.noise_latents(x, e, 0.25)[0], x_t[0])
+    torch.testing.assert_close(flow.denoised(x_t, flow.target(x, e), t), x)
+
+
+def test_loss_is_a_mean_per_sample_in_fp32() -> None:
+    predicted = torch.zeros(2, 3, 1, 2, 2, dtype=torch.bfloat16)
+    wanted = torch.stack([torch.full((3, 1, 2, 2), 2.0), torch.full((3, 1, 2, 2), 3.0)])
+    loss = flow.flow_loss(predicted, wanted)
+    assert loss.dtype == torch.float32
+    assert loss.tolist() == [4.0, 9.0]
+
+
+def test_model_time() -> None:
+    assert flow.model_time(0.875) == 875
+
+
+@pytest.mark.parametrize(
+    ("boundary", "shift", "percent"),
+    [
+        (0.875, 1, 2.6), (0.875, 3, 19.8), (0.875, 5, 36.8), (0.875, 12, 70.5),
+        (0.900, 1, 1.4), (0.900, 3, 13.6), (0.900, 5, 27.8), (0.900, 12, 61.3),
+    ],
+)  # fmt: skip
+def test_share_above_the_boundary(boundary: float, shift: float, percent: float) -> None:
+    assert round(100 * flow.share(boundary, 1, "sigmoid", shift), 1) == percent
+
+
+@given(LEVELS, SHIFTS)
+def test_unshift_inverts_shift(t: float, shift: float) -> None:
+    assert flow.unshift_time(flow.shift_time(t, shift), shift) == pytest.approx(t)
+
+
+@given(LEVELS, st.sampled_from(["uniform", "sigmoid"]), SHIFTS, st.floats(0.5, 2), st.floats(-1, 1))
+def test_time_at_inverts_the_cdf(u: float, kind: flow.Kind, shift: float, scale: float, mean: float) -> None:
+    t = flow.time_at(u, kind, shift, scale, mean)
+    assert flow.time_cdf(t, kind, shift, scale, mean) == pytest.approx(u, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "sigmoid"])
+def test_a_range_truncates_and_keeps_the_shape(kind: flow.Kind) -> None:
+    """P(t <= x | in range) is the share of the whole up to x, as a fraction of the range's share: squeezing fails it."""
+    low, high, shift = 0.875, 1.0, 5.0
+    inside = flow.share(low, high, kind, shift)
+    for u in (0.1, 0.5, 0.9):
+        t = flow.time_at(u, kind, shift, t_min=low, t_max=high)
+        assert low <= t <= high
+        assert flow.share(low, t, kind, shift) / inside == pytest.approx(u, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "sigmoid"])
+@pytest.mark.parametrize("u", [0.0, 1e-300, 1 - 2**-53, 1.0])
+def test_times_are_above_zero_and_at_most_one(kind: flow.Kind, u: float) -> None:
+    assert 0 < flow.time_at(u, kind, 5) <= 1
+
+
+def test_a_range_that_is_never_drawn_is_an_error() -> None:
+    with pytest.raises(SakugaError, match="never fall between 0.999 and 1: widen the range"):
+        flow.time_at(0.5, "sigmoid", 1, mean=-5, t_min=0.999)
+
+
+def test_keys_are_stable_and_unambiguous() -> None:
+    assert flow.key_seed(7, 0, "clip") == 2757055449730397855
+    assert flow.key_seed("a", "bc") != flow.key_seed("ab", "c")
+    assert flow.key_seed(1) != flow.key_seed("1")
+    assert 0 <= flow.key_seed(-1) < 2**63
+
+
+def test_noise_is_a_pure_function_of_its_key() -> None:
+    torch.manual_seed(0)
+    first = flow.noise_for((3, 50, 50), 1, 2, "x")
+    torch.randn(9)
+    state = torch.get_rng_state()
+    assert torch.equal(flow.noise_for((3, 50, 50), 1, 2, "x"), first)
+    assert torch.equal(torch.get_rng_state(), state), "the global generator was touched"
+    assert not torch.equal(flow.noise_for((3, 50, 50), 1, 3, "x"), first)
+    assert first.dtype == torch.float32
+    assert abs(first.mean().item()) < 0.05
+    assert abs(first.std().item() - 1) < 0.05
+
+
+def test_order_is_a_stable_permutation() -> None:
+    assert flow.order_for(8, 7, 0) == [3, 1, 5, 6, 7, 4, 2, 0]
+    assert sorted(flow.order_for(1000, "a")) == list(range(1000))
+    assert flow.order_for(1000, "a") != flow.order_for(1000, "b")
+    assert flow.order_for(0, "a") == []
+    firsts = [flow.order_for(4, i)[0] for i in range(2000)]
+    assert all(abs(firsts.count(k) - 500) < 100 for k in range(4))
+
+
+def test_stratified_draws_fall_one_to_a_stratum() -> None:
+    count = 50
+    draws = [flow.stratified_u(3, 1, i, count, "high") for i in range(count)]
+    assert sorted(int(u * count) for u in draws) == list(range(count))
+    assert draws != [flow.stratified_u(3, 2, i, count, "high") for i in range(count)]
+    assert draws != [flow.stratified_u(3, 1, i, count, "low") for i in range(count)]
+    assert draws[17] == flow.stratified_u(3, 1, 17, count, "high")
+    assert statistics.pstdev(u * count % 1 for u in draws) > 0.2, "no jitter within the strata"
+
+
+def test_the_epoch_of_draws_is_golden() -> None:
+    """A change here changes every training: it must be meant."""
+    draws = [flow.time_at(flow.stratified_u(0, 0, i, 20, "high"), "sigmoid", 12.0, t_min=0.875) for i in range(20)]
+    digest = hashlib.sha256(" ".join(f"{t:.9f}" for t in draws).encode()).hexdigest()[:16]
+    assert digest == "52d76f1467fe0b59"
