@@ -89,7 +89,7 @@ def numbered_film(
 def cartoon_film(
     path: Path, seconds: float, rate: Fraction | int = 24, size: tuple[int, int] = (128, 96), shots: int = 4
 ) -> list[int]:
-    """A film of `shots` flat-coloured shots with a moving shape each; returns the first frame of every shot but the first."""
+    """A film of `shots` shots in flat colours; returns the first frame of every shot but the first."""
     total = round(seconds * rate)
     firsts = [total * n // shots for n in range(shots)]
     pictures = (_cartoon(sum(f <= n for f in firsts) - 1, n, n / total, size) for n in range(total))

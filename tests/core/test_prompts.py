@@ -1,7 +1,5 @@
 """Prompt files as other trainers write them, and the prompts that look as if they had flags."""
 
-import sys
-
 import pytest
 
 from sakuga.core.errors import SakugaError
@@ -9,11 +7,12 @@ from sakuga.core.prompts import FLAGS, PromptLine, parse_prompts
 
 
 def test_the_file_that_the_ghibli_lora_was_watched_with() -> None:
-    text = """# prompt 1
-Studio Ghibli style. Woman with blonde hair is walking on the beach, camera zoom out. --w 384 --h 384 --f 45 --d 7 --s 20
+    settings = "--w 384 --h 384 --f 45 --d 7 --s 20"
+    text = f"""# prompt 1
+Studio Ghibli style. Woman with blonde hair is walking on the beach, camera zoom out. {settings}
 
 # prompt 2
-Studio Ghibli style. Woman dancing in the bar. --w 384 --h 384 --f 45 --d 7 --s 20
+Studio Ghibli style. Woman dancing in the bar. {settings}
 """
     first, second = parse_prompts(text)
     assert first == PromptLine(
@@ -56,6 +55,7 @@ def test_other_dashes_belong_to_the_prompt(prompt: str) -> None:
         ("a cat --w", "line 2: --w (width) takes a whole number above 0, not ''"),
         ("a cat --f 0", "line 2: --f (frames) takes a whole number above 0, not '0'"),
         ("a cat --d -1", "line 2: --d (seed) takes a whole number from 0, not '-1'"),
+        ("a cat --g nan", "line 2: --g (guidance) takes a number, not 'nan'"),
         ("a cat --s 3 --s 4", "line 2: --s sets the steps a second time; leave one of the two"),
         ("--w 384", "line 2 has settings but no prompt; write the prompt before the first --"),
     ],
@@ -68,7 +68,3 @@ def test_mistakes_are_named_with_their_line(line: str, message: str) -> None:
 
 def test_windows_files() -> None:
     assert parse_prompts("\ufeffa cat --s 3\r\n\r\na dog\r\n") == [PromptLine("a cat", steps=3), PromptLine("a dog")]
-
-
-def test_no_torch() -> None:
-    assert "torch" not in vars(sys.modules["sakuga.core.prompts"])

@@ -61,7 +61,7 @@ def test_time_at_inverts_the_cdf(u: float, kind: flow.Kind, shift: float, scale:
 
 @pytest.mark.parametrize("kind", ["uniform", "sigmoid"])
 def test_a_range_truncates_and_keeps_the_shape(kind: flow.Kind) -> None:
-    """P(t <= x | in range) is the share of the whole up to x, as a fraction of the range's share: squeezing fails it."""
+    """P(t <= x | in range) is the whole's share up to x, as a fraction of the range's share: squeezing fails it."""
     low, high, shift = 0.875, 1.0, 5.0
     inside = flow.share(low, high, kind, shift)
     for u in (0.1, 0.5, 0.9):
@@ -77,7 +77,7 @@ def test_times_are_above_zero_and_at_most_one(kind: flow.Kind, u: float) -> None
 
 
 def test_a_range_that_is_never_drawn_is_an_error() -> None:
-    with pytest.raises(SakugaError, match="never fall between 0.999 and 1: widen the range"):
+    with pytest.raises(SakugaError, match=r"never fall between 0\.999 and 1: widen the range"):
         flow.time_at(0.5, "sigmoid", 1, mean=-5, t_min=0.999)
 
 

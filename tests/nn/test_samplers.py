@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from official import official
 from torch import Tensor
 
+from official import official
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn import samplers
@@ -64,7 +64,7 @@ def test_six_steps_at_shift_five() -> None:
 
 @pytest.mark.parametrize("name", list(samplers.SAMPLERS))
 def test_a_straight_flow_is_followed_exactly(name: str) -> None:
-    """To one clean x, v = e - x is constant along the way: every sampler must end on x, and estimate it at every step."""
+    """To one clean x, v = e - x is constant: every sampler must end on x, and estimate it at every step."""
     x, e = torch.randn(2, 8), torch.randn(2, 8)
     estimates: list[Tensor] = []
     schedule = samplers.sigmas(name, 7, 5), samplers.timesteps(name, 7, 5)

@@ -1,12 +1,16 @@
 """Finding the files of a model on this machine. Nothing is downloaded here, and nothing is guessed silently."""
 
 from pathlib import Path
+from typing import Any
 
 from .errors import SakugaError
 from .family import Member, ModelFile
+from .files import fingerprint
+from .project import Project
 from .settings import ModelSettings
 
 _MARKS = ("config.json", "tokenizer.json", "spiece.model", "model_index.json")
+_CONTENT = (".safetensors", ".pth", ".bin", ".json", ".model")
 
 
 def _holds_model(folder: Path) -> bool:
@@ -22,6 +26,16 @@ def _look(file: ModelFile, folder: Path) -> Path | None:
                 if found.is_file() or _holds_model(found):
                     return found
     return None
+
+
+def folder_of(project: Project) -> Path:
+    """Where the project looks for model files."""
+    return project.folder / Path(project.settings.models.folder).expanduser()
+
+
+def of_project(project: Project) -> dict[str, Path]:
+    """`find` for the model of a project."""
+    return find(project.member, project.settings.models, project.folder)
 
 
 def find(member: Member, settings: ModelSettings, project: Path) -> dict[str, Path]:
@@ -46,4 +60,25 @@ def find(member: Member, settings: ModelSettings, project: Path) -> dict[str, Pa
             found[file.role] = path
     if missing:
         raise SakugaError(f"{member.name} cannot be used yet: " + "; ".join(missing))
+    return found
+
+
+def content_hash(project: Project, path: Path) -> str:
+    """What a model's file or folder contains, as one hash; files are read once and remembered by size and time."""
+    if path.is_file():
+        return project.sha256(path)
+    inside = sorted(p for p in path.rglob("*") if p.suffix in _CONTENT and p.is_file())
+    return fingerprint({p.relative_to(path).as_posix(): project.sha256(p) for p in inside})
+
+
+def survey(project: Project) -> list[dict[str, Any]]:
+    """Every file that the project's model needs, and its path where it was found."""
+    folder = folder_of(project)
+    found = []
+    for file in project.member.files:
+        given = getattr(project.settings.models, file.role)
+        path = project.folder / Path(given).expanduser() if given else _look(file, folder)
+        there = str(path) if path is not None and path.exists() else None
+        what = {"role": file.role, "name": file.names[0], "gigabytes": file.gigabytes, "licence": file.licence}
+        found.append(what | {"source": file.source, "path": there})
     return found

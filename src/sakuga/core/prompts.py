@@ -1,8 +1,9 @@
-"""Prompt files in the form that trainers share: a prompt a line, its settings as flags at the end, `#` before a comment.
+"""Prompt files in the form that trainers share: a prompt a line with its settings as flags at the end, # for comments.
 
-    a girl on the beach, camera zooms out. --w 384 --h 384 --f 45 --d 7 --s 20
+`a girl on the beach, camera zooms out. --w 384 --h 384 --f 45 --d 7 --s 20`
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ def _at_least(least: int, value: int) -> int:
     return value
 
 
+def _finite(word: str) -> float:
+    if not math.isfinite(value := float(word)):
+        raise ValueError
+    return value
+
+
 _WHOLE, _NUMBER = "a whole number above 0", "a number"
 FLAGS = {
     "w": _Flag("width", _count, _WHOLE),
@@ -49,9 +56,9 @@ FLAGS = {
     "f": _Flag("frames", _count, _WHOLE),
     "d": _Flag("seed", lambda word: _at_least(0, int(word)), "a whole number from 0"),
     "s": _Flag("steps", _count, _WHOLE),
-    "g": _Flag("guidance", float, _NUMBER),
-    "l": _Flag("guidance", float, _NUMBER),  # the other trainers' name for it; they use --g for models Wan is not
-    "fs": _Flag("shift", float, _NUMBER),
+    "g": _Flag("guidance", _finite, _NUMBER),
+    "l": _Flag("guidance", _finite, _NUMBER),  # the other trainers' name for it; they use --g for models Wan is not
+    "fs": _Flag("shift", _finite, _NUMBER),
     "n": _Flag("negative", str, "a text"),
 }
 _LAST_FLAG = re.compile(rf"(?:^|.*\s)--({'|'.join(FLAGS)})(?:\s(.*))?$")

@@ -4,7 +4,7 @@ A setting exists only where a person has a reason to choose it; None means "deri
 Settings made with `affects=False` cannot change a result and stay outside fingerprints.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -73,9 +73,7 @@ class ExportSettings(Settings):
 
     clips: bool = setting(True, "Write a clip of each picked shot")
     stills: int = setting(1, "Stills of each picked shot, spread over it", ge=0, le=20)
-    max_seconds: float | None = setting(
-        None, "A clip is at most this long; derived from the frames of the model", unit="s", gt=0
-    )
+    max_seconds: float = setting(5.0, "A clip is at most this long, and one frame", unit="s", gt=0)
     pieces: int = setting(1, "How many clips a long shot may give, one after the other", ge=1, le=100)
     margin: int = setting(1, "Frames left out at either end of a shot, where a cut may be blended", unit="frames", ge=0)
     max_height: int = setting(1080, "Taller pictures are made smaller", unit="pixels", ge=64)
@@ -118,7 +116,8 @@ class Section(Settings):
     max_frames: int | None = setting(None, "Longest window (rule full); None takes the frames of the model", ge=1)
     repeats: int = setting(1, "How often an epoch shows each sample", ge=1)
     buckets: bool = setting(True, "Keep the aspect of the picture; otherwise every sample has this very resolution")
-    upscale: bool = setting(True, "Enlarge pictures that are smaller than the resolution")
+    upscale: bool = setting(False, "Enlarge pictures that are smaller than the resolution")
+    tags: tuple[str, ...] = setting((), "Only items that bear one of these tags; all by default")
 
     @model_validator(mode="after")
     def _plausible(self) -> Self:
@@ -170,6 +169,10 @@ class TrainSettings(Settings):
     validate_every: int = setting(250, "Steps between validations; one before the first step", unit="steps", ge=1)
     preview_every: int = setting(500, "Steps between previews", unit="steps", ge=1)
     prompts: str | None = setting(None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)")
+
+    def total_steps(self, samples: int) -> int:
+        """Optimizer steps of a training over `samples` an epoch: no remainder is dropped."""
+        return self.steps if self.steps is not None else -(-self.epochs * samples // self.accumulation)
 
 
 class GenerateSettings(Settings):
@@ -243,15 +246,30 @@ def parse(values: Mapping[str, Any], origin: str) -> ProjectSettings:
         raise SakugaError(f"{origin}: {explain(error, ProjectSettings)}") from error
 
 
+def parse_train(values: Mapping[str, Any], origin: str) -> TrainSettings:
+    """The settings that a run was frozen with."""
+    try:
+        return TrainSettings.model_validate(dict(values))
+    except ValidationError as error:
+        raise SakugaError(f"{origin}: {explain(error, TrainSettings)}; it was begun by another version") from error
+
+
 S = TypeVar("S", bound=Settings)
 
 
-def override(settings: S, given: Settings | None) -> S:
-    """`settings` with those fields replaced that `given` was made with explicitly (a command line's options)."""
-    if given is None or not given.model_fields_set:
+def change(settings: S, changes: Mapping[str, Any]) -> S:
+    """`settings` with `changes` made; an unknown key or a bad value is one sentence."""
+    if not changes:
         return settings
-    changes = {name: getattr(given, name) for name in given.model_fields_set}
-    return type(settings).model_validate(settings.model_dump() | changes)
+    try:
+        return type(settings).model_validate(settings.model_dump() | dict(changes))
+    except ValidationError as error:
+        raise SakugaError(explain(error, type(settings))) from error
+
+
+def given(settings: Settings | None) -> dict[str, Any]:
+    """Only what was given explicitly when `settings` was made: a command line's options."""
+    return {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
@@ -275,3 +293,15 @@ def _fields_at(root: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
         found = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(t, type)]
         model = next((t for t in found if issubclass(t, BaseModel)), model)
     return list(model.model_fields)
+
+
+def describe(root: type[BaseModel] = ProjectSettings, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Every setting as {key, default, help, unit}: for the reference, the web form and `sakuga settings`."""
+    for name, field in root.model_fields.items():
+        kinds = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(t, type)]
+        group = next((t for t in kinds if issubclass(t, Settings)), None)
+        if group is not None:
+            yield from describe(group, f"{prefix}{name}.NAME." if group is Section else f"{prefix}{name}.")
+        else:
+            unit = _extra(field).get("unit", "")
+            yield {"key": prefix + name, "default": field.default, "help": field.description, "unit": unit}

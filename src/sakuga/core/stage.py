@@ -72,6 +72,7 @@ class Stage(Generic[S]):
     appends: tuple[str, ...] = ()
     context: Callable[[Project, S], Any] | None = None
     unit: str = "items"
+    keeps: bool = False  # what was made for items that are no longer asked for stays (caches)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ class Summary:
 
 
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+def inline(project: Project, settings: Settings) -> None:
+    """The context of a stage whose work is too light for processes of its own."""
 
 
 def attempt(
@@ -218,6 +223,8 @@ def _clear(stage: Stage[S], db: Any, key: str) -> None:
 
 def _retire(stage: Stage[S], project: Project, keys: set[str]) -> list[str]:
     """Items that are no longer asked for: their rows and files go (what made them is still there to make them again)."""
+    if stage.keeps:
+        return []
     known = project.rows("SELECT item FROM work WHERE stage = ?", stage.name)
     gone = [row["item"] for row in known if row["item"] not in keys]
     with store.transaction(project.db):

@@ -67,7 +67,7 @@ CREATE INDEX finding_source ON finding (source);
 CREATE TABLE sample (
   key TEXT PRIMARY KEY, source TEXT NOT NULL, section TEXT NOT NULL, item TEXT NOT NULL, start INTEGER NOT NULL,
   frames INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, repeats INTEGER NOT NULL,
-  held_out INTEGER NOT NULL, latent TEXT NOT NULL, text TEXT NOT NULL);
+  held_out INTEGER NOT NULL);
 CREATE INDEX sample_source ON sample (source);
 CREATE TABLE sample_drop (
   source TEXT NOT NULL, item TEXT NOT NULL, section TEXT NOT NULL, reason TEXT NOT NULL);

@@ -66,7 +66,7 @@ def _per_sample(t: float | Tensor, like: Tensor) -> float | Tensor:
 
 
 def shift_time(t: Time, shift: float) -> Time:
-    """t' = S t / (1 + (S - 1) t): more of the way spent at high noise, for larger videos (Esser et al. 2024, eq. 23)."""
+    """t' = S t / (1 + (S - 1) t): more of the way spent at high noise, for larger videos (Esser et al. 2024)."""
     return shift * t / (1 + (shift - 1) * t)
 
 

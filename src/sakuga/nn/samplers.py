@@ -100,7 +100,7 @@ def dpmpp(
 def unipc(
     velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
 ) -> Tensor:
-    """UniPC-2, B2(h), predicting clean latents (Zhao et al. 2023): each prediction is corrected by the next velocity."""
+    """UniPC-2, B2(h), on clean latents (Zhao et al. 2023): each prediction is corrected by the next velocity."""
     s = torch.tensor(sigmas)
     estimates: list[Tensor] = []  # of the clean latents, newest last
     before, order = x, 1

@@ -81,7 +81,7 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
         "rotation": info.rotation,
         "pixel_aspect": str(info.sar),
         "codec": info.codec,
-        "rate": str(info.rate) if info.rate else None,
+        "rate": str(info.declared) if info.declared else None,
         "seconds": float(info.duration) if info.duration else None,
     }
     return {"film": [row]}

@@ -1,7 +1,7 @@
 """Clips out: near-lossless H.264 in MP4, with exactly the frames given, the same bytes every time.
 
-YUV 4:2:0 in BT.709 limited range, tagged, because every trainer and player reads that; no B-frames, so that decode order is
-presentation order and no edit list is needed.
+YUV 4:2:0 in BT.709 limited range, tagged, because every trainer and player reads that; no B-frames, so that decode
+order is presentation order and no edit list is needed.
 """
 
 from collections.abc import Iterable

@@ -16,10 +16,10 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from ..errors import SakugaError
+from .view import Painter, View
 
 MAX_PIXELS = 2**26  # of one coded frame: twice 8K
 _CONTAINERS = (
@@ -28,9 +28,6 @@ _CONTAINERS = (
 )
 _SEEK_FROM = 32  # frames: nearer than this, decoding from the start is as quick
 _SEEK_BACK = (0, 10)  # seconds before the wanted frame, tried in turn
-_KNOWN_MATRICES = frozenset({1, 4, 5, 6, 7, 9, 10})  # AVCOL_SPC values that swscale knows for YUV
-_UPSCALED_CHROMA = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-_EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT | _UPSCALED_CHROMA
 
 Warn = Callable[[str], None]
 
@@ -69,7 +66,7 @@ def probe(path: Path | str) -> FilmInfo:
     """Size, rate and codec of a film; its first frame is decoded, so what passes here can be read."""
     with _opened(path) as (container, stream):
         first = _first_frame(path, container, stream)
-        view = _View.of(first, stream)
+        view = View.of(first, stream)
         width, height = view.displayed
         duration = stream.duration * _tick(stream) if stream.duration else None
         if duration is None and container.duration:
@@ -100,7 +97,7 @@ def scan_times(
 def scan(path: Path | str, size: tuple[int, int] | None = None, on_error: Warn | None = None) -> Iterator[Shown]:
     """Every frame with its timestamp and picture, in one pass; `size` (width, height) scales what is displayed."""
     with _opened(path) as (container, stream):
-        clock, paint = _Clock(stream), _Painter(stream, size)
+        clock, paint = _Clock(stream), Painter(stream, size)
         for index, frame in enumerate(_decoded(path, container, stream, on_error)):
             yield Shown(index, clock(frame), paint(frame))
 
@@ -115,8 +112,8 @@ def frames(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The wanted frames (ascending indices; None: all) as (index, RGB uint8 array of H x W x 3), in order.
 
-    With `times` (what `scan_times` gave for this file) it starts at a keyframe before the first wanted one; a file whose
-    frames after seeking are not those of `times` is decoded from its start, so the frames are the same either way.
+    With `times` (what `scan_times` gave for this file) it starts at a keyframe before the first wanted one; a file
+    whose frames after seeking are not those of `times` is decoded from its start. The frames are the same either way.
     """
     todo = None if wanted is None else sorted(set(wanted))
     if todo == []:
@@ -127,7 +124,7 @@ def frames(
     for back in (*(_SEEK_BACK if times and _SEEK_FROM < first < len(times) else ()), None):
         try:
             with _opened(path) as (container, stream):
-                paint = _Painter(stream, size)
+                paint = Painter(stream, size)
                 decoded = _decoded(path, container, stream, on_error)
                 if back is None or times is None:
                     numbered: Iterator[tuple[int, VideoFrame]] = enumerate(decoded)
@@ -183,6 +180,8 @@ def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
     path = Path(path)
     if not path.is_file():
         raise SakugaError(f"{path} is not there; check its name and that its disk is mounted")
+    if not path.stat().st_size:
+        raise _unreadable(path, "it is empty")
     # absolute, because libav reads "a:b.mp4" as an address
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     try:
@@ -196,15 +195,17 @@ def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
         if stream.width * stream.height > MAX_PIXELS:
             raise _unreadable(path, f"its pictures of {stream.width}x{stream.height} are larger than Sakuga takes")
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        stream.thread_type = "AUTO"  # type: ignore[assignment]
+        stream.thread_type = "AUTO"
         yield container, stream
 
 
 def _unreadable(path: Path | str, why: str) -> SakugaError:
-    return SakugaError(f"{path} is not a video that can be read: {why}; leave it out or convert it with another program")
+    return SakugaError(f"{path} is not a video that can be read: {why}; leave it out or convert it")
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, av.error.ArgumentError):
+        return "it is a file of another kind"  # what libav says of formats that are not on our list
     return str(getattr(error, "strerror", None) or error).lower()
 
 
@@ -214,7 +215,7 @@ def _decoded(
     """Frames in presentation order until the end or the first error, which `on_error` is told of."""
     count = 0
     try:
-        for frame in container.decode(stream):
+        for frame in _raw_frames(container, stream):
             yield frame
             count += 1
     except (av.error.FFmpegError, OSError) as error:
@@ -222,10 +223,18 @@ def _decoded(
             on_error(f"{path} breaks off after frame {count}: {_why(error)}; the frames before it are used")
 
 
+def _raw_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    try:
+        yield from container.decode(stream)
+    except IndexError:
+        # PyAV ends so, before all decoders are flushed, when streams appear after the opening (MPEG-TS, FLV)
+        yield from stream.decode(None)
+
+
 def _first_frame(path: Path | str, container: InputContainer, stream: VideoStream) -> VideoFrame:
     errors: list[str] = []
     try:
-        return next(iter(container.decode(stream)))
+        return next(_raw_frames(container, stream))
     except StopIteration:
         errors.append("it has no frames")
     except (av.error.FFmpegError, OSError) as error:
@@ -246,7 +255,7 @@ def _stamp(frame: VideoFrame, stream: VideoStream) -> Fraction:
 
 
 class _Clock:
-    """The timestamp of each frame in turn, always ascending: gaps are filled and jumps back undone at the declared rate."""
+    """The timestamp of each frame in turn, always ascending: missing ones and jumps back go on at the declared rate."""
 
     def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
@@ -265,72 +274,3 @@ class _Clock:
             time = following
         self.last = time
         return time
-
-
-@dataclass(frozen=True)
-class _View:
-    """How a coded picture becomes the displayed one: squared pixels, then mirrored, then turned clockwise."""
-
-    squared: tuple[int, int]
-    sar: Fraction
-    rotation: int
-    mirrored: bool
-
-    @classmethod
-    def of(cls, frame: VideoFrame, stream: VideoStream) -> "_View":
-        sar = stream.sample_aspect_ratio or Fraction(1)
-        if not Fraction(1, 8) <= sar <= 8:  # nonsense in the header
-            sar = Fraction(1)
-        rotation, mirrored = _orientation(frame)
-        return cls((max(1, round(frame.width * sar)), frame.height), sar, rotation, mirrored)
-
-    @property
-    def displayed(self) -> tuple[int, int]:
-        width, height = self.squared
-        return (height, width) if self.rotation % 180 else (width, height)
-
-
-def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Clockwise degrees (0, 90, 180, 270) and whether left and right are swapped before, from the display matrix."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    a, b, _, c, d = np.frombuffer(bytes(data)[:20], dtype=np.int32).astype(float)
-    mirrored = a * d - b * c < 0
-    if mirrored:
-        a, b = -a, -b
-    # x to the right goes to (a, b), y downwards: the angle is clockwise on the screen
-    return round(float(np.degrees(np.arctan2(b, a))) / 90) % 4 * 90, bool(mirrored)
-
-
-class _Painter:
-    """Turns the decoded frames of one stream into RGB arrays of one size, as displayed."""
-
-    def __init__(self, stream: VideoStream, size: tuple[int, int] | None) -> None:
-        self.stream = stream
-        self.size = size
-        self.view: _View | None = None
-        self.reformatter = VideoReformatter()
-
-    def __call__(self, frame: VideoFrame) -> np.ndarray:
-        if self.view is None:
-            self.view = _View.of(frame, self.stream)
-        view = self.view
-        width, height = self.size or view.displayed
-        if view.rotation % 180:
-            width, height = height, width
-        smaller = width < frame.width and height <= frame.height
-        rgb = self.reformatter.reformat(
-            frame, width, height, "rgb24", src_colorspace=_matrix(frame), threads=1,
-            interpolation=(Interpolation.AREA if smaller else Interpolation.BICUBIC) | _EXACT,
-        ).to_ndarray()  # fmt: skip
-        if view.mirrored:
-            rgb = rgb[:, ::-1]
-        return np.ascontiguousarray(np.rot90(rgb, -(view.rotation // 90))) if view.rotation or view.mirrored else rgb
-
-
-def _matrix(frame: VideoFrame) -> Colorspace | None:
-    """None where the file names its matrix; else BT.709 for high definition and BT.601 below, as players do."""
-    if frame.colorspace in _KNOWN_MATRICES or frame.format.name.startswith(("rgb", "bgr", "gbr", "pal")):
-        return None
-    return Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601

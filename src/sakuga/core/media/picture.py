@@ -9,14 +9,16 @@ from PIL import Image, ImageOps
 
 from ..errors import SakugaError
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mkv .webm .mov .avi .m4v .mpg .mpeg .m2v .ts .m2ts .mts .vob .flv .wmv .ogv .3gp .mxf".split()
-)
-PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .avif .tif .tiff .gif".split())
+_VIDEOS = "mp4 mkv webm mov avi m4v mpg mpeg m2v ts m2ts mts vob flv wmv ogv 3gp mxf"
+_PICTURES = "png jpg jpeg webp bmp avif tif tiff gif"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
+PICTURE_SUFFIXES = frozenset(f".{name}" for name in _PICTURES.split())
 MAX_PIXELS = 89_000_000  # below Pillow's own limit, which warns before it refuses
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "AVIF", "TIFF", "GIF")
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, ZeroDivisionError, OverflowError,
-           struct.error, Image.DecompressionBombError)  # fmt: skip  # what Pillow raises on damaged files
+_BROKEN = (  # what Pillow raises on damaged files
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 def read_picture(path: Path | str) -> np.ndarray:
@@ -26,7 +28,7 @@ def read_picture(path: Path | str) -> np.ndarray:
         raise SakugaError(f"{path} is not there; check its name and that its disk is mounted")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # Pillow's remarks on damaged tags, and on the size that is checked here
             with Image.open(path, formats=_FORMATS) as picture:
                 _check_size(path, picture)
                 return np.array(_rgb(ImageOps.exif_transpose(picture)))

@@ -16,11 +16,11 @@ KNOWN_RATES: tuple[Fraction, ...] = tuple(
     for base in (24, 25, 30, 60, 50, 48, 12, 15, 10, 16, 20, 8, 6, 5, 18, 72, 90, 100, 120, 144, 240)
     for rate in ([Fraction(base)] if base % 6 else [Fraction(base), base * _NTSC])
 )
-_SAME_RATE = Fraction(1, 10_000)  # a declared 23.98 means 24000/1001; 24 is ten times as far away
+_SAME_RATE = Fraction(1, 4000)  # a declared 23.98 means 24000/1001; 24 is four times as far away
 
 
 def snap_rate(timestamps: Sequence[Fraction], tick: Fraction, declared: Fraction | None = None) -> Fraction | None:
-    """The constant rate (frames/s) that all `timestamps` (seconds) lie within one `tick` of, or None for a variable rate.
+    """The constant rate (frames/s) that all `timestamps` (s) lie within one `tick` of, or None for a variable rate.
 
     Short films fit several rates: one like the `declared` is taken first, then the one with the smallest deviation.
     """
@@ -46,7 +46,7 @@ def _candidates(declared: Fraction | None) -> tuple[list[Fraction], list[Fractio
 
 
 def _deviation(ticks: Sequence[int], base: int, rate: Fraction, allowed: int) -> Fraction | None:
-    """The largest distance of frame n's time (`ticks` / `base` s) from n / rate, in units of 1 / base; None above `allowed`."""
+    """The largest distance of frame n's time from n / rate, in units of 1 / `base` s; None if more than `allowed`."""
     up, down = rate.numerator, rate.denominator
     limit = allowed * up
     if abs(ticks[-1] * up - (len(ticks) - 1) * down * base) > limit:  # spares the long films a pass for each rate
@@ -56,7 +56,7 @@ def _deviation(ticks: Sequence[int], base: int, rate: Fraction, allowed: int) ->
 
 
 def frame_times(timestamps: Sequence[Fraction], tick: Fraction, declared: Fraction | None = None) -> list[Fraction]:
-    """The time (s) each frame is first shown at, starting at 0: exact for a constant rate, as stamped for a variable one."""
+    """The time (s) each frame is first shown at, from 0: exact for a constant rate, as stamped for a variable one."""
     rate = snap_rate(timestamps, tick, declared)
     if rate is not None:
         return [n / rate for n in range(len(timestamps))]
@@ -64,12 +64,12 @@ def frame_times(timestamps: Sequence[Fraction], tick: Fraction, declared: Fracti
 
 
 def shown_until(times: Sequence[Fraction], index: int, declared: Fraction | None = None) -> Fraction:
-    """The time (s) at which frame `index` gives way to the next one; the last frame stays as long as the one before it did."""
+    """The time (s) at which frame `index` gives way to the next; the last stays as long as the one before it did."""
     if index + 1 < len(times):
         return times[index + 1]
     if index >= 1:
         return times[index] + (times[index] - times[index - 1])
-    return times[index] + (1 / declared if declared else Fraction(1, 24))
+    return times[index] + (1 / declared if declared else 1 / KNOWN_RATES[0])
 
 
 def count_at(start: Fraction, end: Fraction, fps: Fraction | int) -> int:

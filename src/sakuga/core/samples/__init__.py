@@ -1,1 +1,1 @@
-"""What one epoch is made of: windows of frames, buckets of sizes, and the one enumeration of samples that all stages share."""
+"""What one epoch is made of: windows of frames, buckets of sizes, and the one list of samples that all stages share."""

@@ -43,7 +43,7 @@ def bucket_for(width: int, height: int, area_w: int, area_h: int, step: int, ups
 
 
 def fixed_size(width: int, height: int, area_w: int, area_h: int, step: int, upscale: bool) -> tuple[int, int]:
-    """The section's own resolution as the size of all its items; without `upscale` no side is longer than the item's."""
+    """The section's own resolution for all its items; without `upscale` no side is longer than the item's."""
     w, h = _floor(area_w, step), _floor(area_h, step)
     return (w, h) if upscale else (min(w, _floor(width, step)), min(h, _floor(height, step)))
 

@@ -1,13 +1,14 @@
 """The one list of what an epoch trains on. Plan, check, caches and training all call this and nothing else."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from ..family import Member
+from ..settings import Section
 from .buckets import bucket_for, fixed_size
-from .windows import Rule, Window, why_none, windows
+from .windows import Window, why_none, windows
 
 
 @dataclass(frozen=True)
@@ -21,29 +22,6 @@ class ItemFacts:
     height: int
     frames: int
     tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the dataset with its own resolution and frame rule. With `tags`, only items that bear one of them."""
-
-    name: str
-    resolution: tuple[int, int]
-    items: Literal["clips", "stills", "all"] = "all"
-    rule: Rule = "head"
-    targets: tuple[int, ...] = (1,)
-    stride: int = 1
-    count: int = 1
-    max_frames: int | None = None
-    repeats: int = 1
-    upscale: bool = False
-    bucket: bool = True
-    tags: tuple[str, ...] = ()
-
-    def takes(self, item: ItemFacts) -> bool:
-        """Whether the item belongs to this section."""
-        kind = self.items == "all" or self.items == f"{item.kind}s"
-        return kind and (not self.tags or not set(self.tags).isdisjoint(item.tags))
 
 
 @dataclass(frozen=True)
@@ -83,21 +61,27 @@ class Drop:
 
 
 def enumerate_samples(
-    items: Iterable[ItemFacts], sections: Sequence[Section], member: Member
+    items: Iterable[ItemFacts], sections: Mapping[str, Section], member: Member
 ) -> tuple[list[Sample], list[Drop]]:
-    """All samples, by section as given, item name, length and start; and every item that gives none or fewer, with why."""
+    """All samples, by section, item name, length and start; and every item that gives none or fewer, with why."""
     samples: list[Sample] = []
     drops: list[Drop] = []
     ordered = sorted(items, key=lambda item: (item.name, str(item.id)))
-    for section in sections:
+    for name, section in sections.items():
         for item in ordered:
-            if not section.takes(item):
+            if not takes(section, item):
                 continue
-            found = _samples(item, section, member)
+            found = _samples(item, name, section, member)
             samples += found
-            if reason := _why_fewer(item, section, member):
-                drops.append(Drop(item, section.name, reason, len(found)))
+            if reason := _why_fewer(item, name, section, member):
+                drops.append(Drop(item, name, reason, len(found)))
     return samples, drops
+
+
+def takes(section: Section, item: ItemFacts) -> bool:
+    """Whether an item belongs to a section."""
+    bears = not section.tags or not set(section.tags).isdisjoint(item.tags)
+    return bears and section.items in ("all", f"{item.kind}s")
 
 
 def epoch_size(samples: Iterable[Sample]) -> int:
@@ -105,11 +89,11 @@ def epoch_size(samples: Iterable[Sample]) -> int:
     return sum(sample.repeats for sample in samples)
 
 
-def _samples(item: ItemFacts, section: Section, member: Member) -> list[Sample]:
-    choose = bucket_for if section.bucket else fixed_size
+def _samples(item: ItemFacts, name: str, section: Section, member: Member) -> list[Sample]:
+    choose = bucket_for if section.buckets else fixed_size
     width, height = choose(item.width, item.height, *section.resolution, member.side_step, section.upscale)
     return [
-        Sample(item, section.name, window, width, height, section.repeats) for window in _windows(item, section, member)
+        Sample(item, name, window, width, height, section.repeats) for window in _windows(item, section, member)
     ]
 
 
@@ -117,15 +101,15 @@ def _windows(item: ItemFacts, section: Section, member: Member) -> list[Window]:
     if item.kind == "still":
         return [Window(0, 1)]
     return windows(
-        section.rule, item.frames, section.targets, stride=section.stride, count=section.count,
-        max_frames=section.max_frames, floor=member.floor_frames,
+        section.rule, item.frames, section.frames, stride=section.stride, count=section.count,
+        max_frames=section.max_frames or member.frames, floor=member.floor_frames,
     )  # fmt: skip
 
 
-def _why_fewer(item: ItemFacts, section: Section, member: Member) -> str | None:
+def _why_fewer(item: ItemFacts, name: str, section: Section, member: Member) -> str | None:
     if item.kind == "still":
         return None
     return why_none(
-        section.name, item.frames, member.fps, section.rule, section.targets, count=section.count,
-        max_frames=section.max_frames, floor=member.floor_frames,
+        name, item.frames, member.fps, section.rule, section.frames, count=section.count,
+        max_frames=section.max_frames or member.frames, floor=member.floor_frames,
     )  # fmt: skip

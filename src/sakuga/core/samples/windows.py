@@ -23,7 +23,7 @@ class Window:
 
 
 def lengths(rule: Rule, n: int, targets: Sequence[int], max_frames: int | None, floor: Floor) -> list[int]:
-    """The window lengths a rule asks for on a clip of `n` frames: rounded down to what the model takes, distinct, sorted."""
+    """The window lengths a rule asks for on a clip of `n` frames: as the model takes them, distinct, sorted."""
     if rule == "full":
         wanted = [n if max_frames is None else min(n, max_frames)]
     else:
@@ -43,8 +43,8 @@ def windows(
 ) -> list[Window]:
     """The distinct windows of a clip of `n` frames, by length and then by start.
 
-    head: from the first frame; middle: centred; chunk: end to end; slide: every `stride` frames; uniform: `count` spread
-    from first to last; full: the whole clip, up to `max_frames`. A length that the clip does not have gives nothing.
+    head: from the first frame; middle: centred; chunk: end to end; slide: every `stride` frames; uniform: `count`
+    spread from first to last; full: the whole clip, up to `max_frames`. A length longer than the clip gives nothing.
     """
     if rule not in RULES:
         raise SakugaError(f"'{rule}' is not a frame rule{nearest(rule, RULES)} (rules: {', '.join(RULES)})")

@@ -1,0 +1,173 @@
+"""Sakuga from Python: the same calls that the command line and the studio make.
+
+    import sakuga
+    project = sakuga.new("my-style", model="tiny", trigger="MyStyle")
+    sakuga.add(project, ["film.mkv"])
+    for stage in (sakuga.shots, sakuga.pick, sakuga.export, sakuga.caption): stage(project)
+    run = sakuga.train(project, steps=20)
+    video = sakuga.generate(project, "MyStyle. a girl runs along the sea wall")
+
+Each call takes the settings of sakuga.toml, changed for this call by keyword. Each holds the project's lock while it
+works, does only what is not done yet, and raises SakugaError with a sentence for a person. Modules that need torch or
+a decoder are imported when they are first used.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .core.errors import SakugaError
+from .core.project import Project
+from .core.progress import Progress, Silent
+from .core.settings import Settings, change
+
+if TYPE_CHECKING:
+    from .core.stage import Stage, Summary
+    from .stages.generate import Video
+    from .stages.plan import Plan
+    from .stages.publish import Published
+    from .stages.train import Run, StepReport
+
+# The stages that work item by item, in the order of the film's journey.
+STAGES = ("add", "shots", "pick", "export", "caption", "check", "plan", "cache")
+
+
+def new(folder: Path | str, model: str, trigger: str = "") -> Project:
+    """Make a project. A tiny model is made with it, with random weights, in a second or two."""
+    project = Project.create(folder, model, trigger)
+    make_model(project)
+    return project
+
+
+def open_project(folder: Path | str = ".") -> Project:
+    """Open the project in `folder` or in one of the folders above it."""
+    start = Path(folder).resolve()
+    inside = next((f for f in (start, *start.parents) if (f / "sakuga.toml").is_file()), start)
+    return Project(inside)
+
+
+def make_model(project: Project) -> None:
+    """Make the files of a tiny model where they are missing; other models are never made."""
+    from .core.models import folder_of
+
+    if project.member.tiny:
+        from .nn.tiny import make_tiny
+
+        make_tiny(project.member, folder_of(project))
+
+
+def add(project: Project, paths: Iterable[Path | str], *, progress: Progress | None = None) -> "Summary":
+    """Add films, or folders of films. A film that cannot be read is set aside with its reason."""
+    from .stages.add import note_films
+
+    with project.writing("add"):
+        note_films(project, paths)
+        return _run(project, "add", {}, progress)
+
+
+def shots(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
+    """Find the shots of every film."""
+    return _locked(project, "shots", settings, progress)
+
+
+def pick(
+    project: Project, keep: Iterable[str] = (), drop: Iterable[str] = (), undecide: Iterable[str] = (), *,
+    reason: str = "", progress: Progress | None = None, **settings: Any,
+) -> "Summary":  # fmt: skip
+    """Decide about shots by name or pattern; then let the rule speak for the rest."""
+    from .core import picks
+
+    with project.writing("pick"):
+        for verdict, patterns in (("keep", keep), ("drop", drop), ("undecided", undecide)):
+            picks.decide(project, list(patterns), verdict, reason)
+        return _run(project, "pick", settings, progress)
+
+
+def export(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
+    """Write clips and stills of the picked shots."""
+    return _locked(project, "export", settings, progress)
+
+
+def caption(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
+    """Write a caption for every item that has none from a person."""
+    return _locked(project, "caption", settings, progress)
+
+
+def check(project: Project, *, progress: Progress | None = None, **settings: Any) -> list[dict[str, Any]]:
+    """What is wrong with the dataset: {item, severity, rule, reason} of each finding, and of each item set aside."""
+    _locked(project, "check", settings, progress)
+    found = project.rows("SELECT item, severity, rule, reason FROM finding ORDER BY severity, item, rule")
+    failed = project.rows("SELECT stage, item, reason FROM work WHERE state = 'failed' ORDER BY stage, item")
+    aside = [{"item": f["item"], "severity": "error", "rule": f"{f['stage']}-failed", "reason": f["reason"]} for f in failed]
+    return found + aside
+
+
+def plan(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Plan":
+    """Every sample of an epoch and every drop with its reason. Settings are those of `train`."""
+    from .stages.plan import read_plan
+
+    train_settings = change(project.settings.train, settings)
+    _locked(project, "plan", {}, progress)
+    return read_plan(project, train_settings)
+
+
+def cache(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
+    """Encode every planned sample and caption that is not encoded yet."""
+    with project.writing("cache"):
+        return _cache(project, settings, progress)
+
+
+def train(
+    project: Project, *, progress: Progress | None = None, on_step: "Callable[[StepReport], None] | None" = None,
+    should_stop: Callable[[], bool] = lambda: False, **settings: Any,
+) -> "Run":  # fmt: skip
+    """Plan, encode what is missing, and train; a run that was stopped goes on where it stopped."""
+    chosen = change(project.settings.train, settings)
+    with project.writing("train"):
+        failed = _cache(project, {"device": chosen.device}, progress).failed
+        if failed:
+            item, reason = next(iter(failed.items()))
+            raise SakugaError(f"{len(failed)} samples cannot be encoded, the first: {reason}; mend or drop it ({item})")
+        from .stages.train import train as run
+
+        return run(project, chosen, progress, on_step or (lambda report: None), should_stop)
+
+
+def generate(project: Project, prompt: str, *, progress: Progress | None = None, **settings: Any) -> "Video":
+    """Make a video from a prompt."""
+    make_model(project)
+    from .stages.generate import generate as run
+
+    return run(project, prompt, change(project.settings.generate, settings), progress)
+
+
+def publish(project: Project, *, progress: Progress | None = None, **settings: Any) -> "list[Published]":
+    """Write the LoRA files that other programs load."""
+    from .stages.publish import publish as run
+
+    with project.writing("publish"):
+        return run(project, change(project.settings.publish, settings), progress)
+
+
+def stage(name: str) -> "Stage[Any]":
+    """The record of an item-by-item stage."""
+    return import_module(f".stages.{name}", __package__).STAGE  # type: ignore[no-any-return]
+
+
+def _locked(project: Project, name: str, settings: dict[str, Any], progress: Progress | None) -> "Summary":
+    with project.writing(name):
+        return _run(project, name, settings, progress)
+
+
+def _run(project: Project, name: str, settings: dict[str, Any], progress: Progress | None) -> "Summary":
+    from .core.stage import run
+
+    base: Settings = getattr(project.settings, name, None) or Settings()
+    return run(stage(name), project, change(base, settings), progress or Silent())
+
+
+def _cache(project: Project, settings: dict[str, Any], progress: Progress | None) -> "Summary":
+    make_model(project)
+    _run(project, "plan", {}, progress)
+    return _run(project, "cache", settings, progress)

@@ -1,0 +1,134 @@
+"""How the command line shows things: progress with rate and time left, tables, and JSON."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+LINE_SECONDS = 10.0  # between lines where no bar can be drawn
+
+errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """The value as JSON on standard output, and nothing else."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """A table on standard output; columns whose name ends in a space are right-aligned."""
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(str(cell)) for cell in row))
+    out.print(grid)
+
+
+def say(message: str) -> None:
+    """A line on standard output, as it is (no markup: names may hold brackets)."""
+    out.print(Text(message))
+
+
+class Rate(ProgressColumn):
+    """Units a second, or seconds a unit where that is more than one."""
+
+    def render(self, task: Task) -> Text:
+        if not task.speed:
+            return Text("")
+        unit = task.fields["unit"]
+        return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s/{unit.rstrip('s')}")
+
+
+class Left(ProgressColumn):
+    """The time left."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.time_remaining is None else f"{duration(task.time_remaining)} left")
+
+
+def duration(seconds: float) -> str:
+    """3.2 s, 1:05, 2:03:04."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Shown:
+    """Progress on the terminal: a bar for each piece of work, lines in between."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self.task: TaskID | None = None
+
+    def start(self, what: str, total: int | None, unit: str = "items") -> None:
+        self.task = None if total == 0 else self.bars.add_task(what, total=total, unit=unit, note="")
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        if self.task is not None:
+            fields = {"note": note} if note else {}
+            self.bars.update(self.task, advance=amount, **fields)
+
+    def say(self, message: str) -> None:
+        self.bars.console.print(Text(message))
+
+
+class Lines:
+    """Progress where no bar can be drawn (a log, a pipe): a line now and then."""
+
+    def __init__(self) -> None:
+        self.what, self.unit, self.total, self.done = "", "", None, 0
+        self.started = self.told = time.monotonic()
+
+    def start(self, what: str, total: int | None, unit: str = "items") -> None:
+        self.what, self.unit, self.total, self.done = what, unit, total, 0  # type: ignore[assignment]
+        self.started = self.told = time.monotonic()
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self.done += amount
+        now = time.monotonic()
+        if now - self.told >= LINE_SECONDS or (self.total and self.done >= self.total):
+            self.told = now
+            rate = self.done / max(now - self.started, 1e-6)
+            left = f", {duration((self.total - self.done) / rate)} left" if self.total and rate else ""
+            of = f"/{self.total}" if self.total else ""
+            errors.print(Text(f"{self.what}: {self.done}{of} {self.unit}, {rate:.1f}/s{left} {note}".rstrip()))
+
+    def say(self, message: str) -> None:
+        errors.print(Text(message))
+
+
+@contextmanager
+def progress() -> Iterator["Shown | Lines"]:
+    """Watch work on standard error, so that standard output stays for results."""
+    if not errors.is_terminal:
+        yield Lines()
+        return
+    columns = (
+        TextColumn("{task.description:<10}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+        Rate(), Left(), TimeElapsedColumn(), TextColumn("{task.fields[note]}", markup=False),
+    )  # fmt: skip
+    with Bars(*columns, console=errors) as bars:
+        yield Shown(bars)
+
+
+def summary(what: str, done: int, unchanged: int, failed: Mapping[str, str], retired: int = 0) -> None:
+    """What a stage did, and what was set aside."""
+    parts = [f"{done} done"]
+    parts += [f"{unchanged} unchanged"] if unchanged else []
+    parts += [f"{retired} taken out"] if retired else []
+    parts += [f"{len(failed)} set aside"] if failed else []
+    say(f"{what}: " + ", ".join(parts))
+    for key, reason in failed.items():
+        errors.print(Text(f"  {key}: {reason}", style="yellow"))

@@ -1,0 +1,115 @@
+"""The dataset as rows: items as the enumeration wants them, and the keys that their encodings are stored under."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from . import captions, models
+from .errors import SakugaError
+from .files import fingerprint
+from .media.timing import count_at
+from .project import Project
+from .samples.enumeration import ItemFacts
+
+
+def item_facts(project: Project) -> list[ItemFacts]:
+    """Every item of the dataset, its frames counted at the model's rate."""
+    fps = project.member.fps
+    facts = []
+    for row in project.rows("SELECT name, kind, width, height, frames, fps, tags FROM item ORDER BY name"):
+        frames = row["frames"]
+        if row["kind"] == "clip" and Fraction(row["fps"]) != fps:
+            frames = count_at(Fraction(0), frames / Fraction(row["fps"]), fps)
+        size = row["width"], row["height"]
+        facts.append(ItemFacts(row["name"], row["name"], row["kind"], *size, frames, tuple(json.loads(row["tags"]))))
+    return facts
+
+
+ENCODING = 1  # rises when the same sample or caption would be encoded to other values
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A planned sample, and where its latent and its text are stored. Times and sizes as in the plan."""
+
+    key: str
+    item: str
+    file: str
+    kind: str
+    fps: str
+    start: int
+    frames: int
+    width: int
+    height: int
+    repeats: int
+    held_out: bool
+    caption: str
+    latent: str
+    text: str
+
+
+PLANNED = """
+SELECT sample.*, item.file, item.kind, item.fps FROM sample JOIN item ON item.name = sample.item
+ORDER BY sample.key
+"""
+
+
+def encoded_samples(project: Project) -> list[Encoded]:
+    """Every planned sample with the keys of its encodings: by content, so that an edited caption is a new key alone.
+
+    Raises SakugaError when nothing is planned, or an item has no caption.
+    """
+    paths = models.of_project(project)
+    vae = models.content_hash(project, paths["vae"])
+    encoder = models.content_hash(project, paths["text"]) + models.content_hash(project, paths["tokenizer"])
+    words = captions.current(project)
+    rows = project.rows(PLANNED)
+    if not rows:
+        raise SakugaError("no sample is planned: export clips or stills that a section of sakuga.toml takes, then `sakuga plan`")
+    missing = sorted({row["item"] for row in rows if not words.get(row["item"]) or not words[row["item"]].text})
+    if missing:
+        raise SakugaError(f"{missing[0]} has no caption ({len(missing)} without one); run `sakuga caption`")
+    found = []
+    for row in rows:
+        text = words[row["item"]].text
+        # of the file as it is now, not as it was exported: a clip that was replaced by hand is another clip
+        content = project.sha256(project.path(row["file"]))
+        latent = latent_key(row, content, project.member.fps, vae)
+        keys = {"caption": text, "latent": latent, "text": text_key(text, encoder, project.member.text.length)}
+        columns = {c: row[c] for c in ("key", "item", "file", "kind", "fps", "start", "frames", "width", "height", "repeats")}
+        found.append(Encoded(**columns, **keys, held_out=bool(row["held_out"])))
+    return found
+
+
+def latent_key(row: Mapping[str, Any], content: str, fps: int, vae: str) -> str:
+    """The name of a sample's latent: the file's content, the window, the frame rule, the bucket and the encoder."""
+    window = [row["start"], row["frames"], row["fps"], fps]
+    size = [row["width"], row["height"]]
+    return fingerprint({"file": content, "window": window, "size": size, "vae": vae, "version": ENCODING})
+
+
+def text_key(caption: str, encoder: str, length: int) -> str:
+    """The name of a caption's embedding: its words, the encoder and the length."""
+    return fingerprint({"caption": caption, "encoder": encoder, "length": length, "version": ENCODING})
+
+
+def latent_file(key: str) -> str:
+    return f"cache/latents/{key}.safetensors"
+
+
+def text_file(key: str) -> str:
+    return f"cache/text/{key}.safetensors"
+
+
+def held_out(groups: Iterable[str], share: float) -> set[str]:
+    """Which groups of items (those of one shot) are kept out of training.
+
+    Decided by the names alone, so that a dataset that grows keeps its split; at least one group where there are two.
+    """
+    places = {name: int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big") / 2**64 for name in groups}
+    if share == 0 or len(places) < 2:
+        return set()
+    return {name for name, place in places.items() if place < share} or {min(places, key=lambda name: places[name])}

@@ -1,0 +1,151 @@
+"""The door to the text encoder: prompts to UMT5 embeddings. The network itself is transformers' UMT5EncoderModel.
+
+Shapes: B batch, T text tokens, D width of the text.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import SakugaError
+from ..core.family import TextEncoder
+from .weights import file_hash, fill, read_tensors
+
+Tokenize = Callable[[str], list[int]]  # the end mark included, however long the text
+
+EMBEDDED_TOKENIZER = "spiece_model"  # a tensor of bytes in ComfyUI's files
+TIED = "encoder.embed_tokens.weight"  # the same weights as `shared`
+_KEYS = (
+    (r"^token_embedding\.", "shared."),
+    (r"^norm\.", "encoder.final_layer_norm."),
+    (r"^blocks\.(\d+)\.norm1\.", r"encoder.block.\1.layer.0.layer_norm."),
+    (r"^blocks\.(\d+)\.attn\.", r"encoder.block.\1.layer.0.SelfAttention."),
+    (r"^blocks\.(\d+)\.pos_embedding\.embedding\.", r"encoder.block.\1.layer.0.SelfAttention.relative_attention_bias."),
+    (r"^blocks\.(\d+)\.norm2\.", r"encoder.block.\1.layer.1.layer_norm."),
+    (r"^blocks\.(\d+)\.ffn\.gate\.0\.", r"encoder.block.\1.layer.1.DenseReluDense.wi_0."),
+    (r"^blocks\.(\d+)\.ffn\.fc1\.", r"encoder.block.\1.layer.1.DenseReluDense.wi_1."),
+    (r"^blocks\.(\d+)\.ffn\.fc2\.", r"encoder.block.\1.layer.1.DenseReluDense.wo."),
+)
+
+
+def transformers_key(key: str) -> str:
+    """The transformers name of a weight of the official file; transformers' own names come back as they are."""
+    for pattern, name in _KEYS:
+        key = re.sub(pattern, name, key)
+    return key
+
+
+def text_config(facts: TextEncoder) -> dict[str, Any]:
+    """The settings of UMT5Config for a row of the family table."""
+    return {
+        "vocab_size": facts.vocabulary,
+        "d_model": facts.dim,
+        "d_kv": facts.head_dim,
+        "d_ff": facts.ffn_dim,
+        "num_layers": facts.layers,
+        "num_heads": facts.heads,
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+    }
+
+
+def make_text(config: dict[str, Any]) -> Any:
+    """A UMT5EncoderModel without weights, on the meta device."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    with torch.device("meta"):
+        return UMT5EncoderModel(UMT5Config(**config))
+
+
+def clean(prompt: str) -> str:
+    """As official code cleans a prompt: entities unescaped twice, runs of white space to one space."""
+    return " ".join(html.unescape(html.unescape(prompt)).split())
+
+
+class TextDoor:
+    """`model` is the UMT5EncoderModel, `length` the most tokens of a prompt, `hash` names the content in cache keys."""
+
+    def __init__(self, model: Any, tokenize: Tokenize, length: int, content_hash: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenize, self.length, self.hash = tokenize, length, content_hash
+
+    def tokens(self, prompt: str) -> list[int]:
+        """Token ids, cut to `length`; a text that was cut keeps its end mark."""
+        ids = self.tokenize(clean(prompt))
+        return ids if len(ids) <= self.length else [*ids[: self.length - 1], ids[-1]]
+
+    @torch.no_grad()
+    def encode(self, prompts: list[str]) -> list[Tensor]:
+        """An embedding [T, D] in fp32 of each prompt, T its number of tokens.
+
+        One prompt at a time: a cached embedding must not depend on what stood beside it in a batch.
+        """
+        device = self.model.device
+        ids = [torch.tensor([self.tokens(prompt)], device=device) for prompt in prompts]
+        return [self.model(input_ids=row, attention_mask=torch.ones_like(row))[0][0].float() for row in ids]
+
+
+def pad_text(texts: list[Tensor], length: int) -> Tensor:
+    """Embeddings [T, D] of any T <= `length` -> [B, length, D], zeros after the text."""
+    return torch.stack([torch.cat((u, u.new_zeros(length - u.shape[0], u.shape[1]))) for u in texts])
+
+
+def load_text(
+    facts: TextEncoder,
+    path: Path,
+    tokenizer_path: Path | None,
+    dtype: torch.dtype = torch.bfloat16,
+    device: torch.device | str = "cpu",
+) -> TextDoor:
+    """The encoder of that row from a transformers folder, the official .pth, or a .safetensors in either's names.
+
+    `tokenizer_path` is a folder with tokenizer.json or spiece.model, or one of these files; None takes the tokenizer
+    that ComfyUI's files carry.
+    """
+    embedded: list[bytes] = []
+    model = make_text(text_config(facts))
+    fill(model, _weights(path, embedded), path, lambda _: dtype, device)
+    model.encoder.embed_tokens.weight = model.shared.weight
+    if tokenizer_path is not None:
+        return TextDoor(model, _tokenizer(tokenizer_path), facts.length, file_hash([path, tokenizer_path]))
+    if not embedded:
+        raise SakugaError(f"{path} carries no tokenizer; give the folder with tokenizer.json or spiece.model")
+    return TextDoor(model, _sentencepiece(embedded[0]), facts.length, file_hash(path))
+
+
+def _weights(path: Path, embedded: list[bytes]) -> Iterator[tuple[str, Tensor]]:
+    """The encoder's tensors under transformers' names; a tokenizer among them goes to `embedded`."""
+    for key, tensor in read_tensors(path):
+        if key == EMBEDDED_TOKENIZER:
+            embedded.append(tensor.numpy().tobytes())
+        elif key != TIED:
+            yield transformers_key(key), tensor
+
+
+def _tokenizer(path: Path) -> Tokenize:
+    files = [path / name for name in ("tokenizer.json", "spiece.model")] if path.is_dir() else [path]
+    file = next((f for f in files if f.is_file()), None)
+    if file is None:
+        raise SakugaError(f"{path} holds no tokenizer; give the folder with tokenizer.json or spiece.model")
+    if file.suffix == ".model":
+        return _sentencepiece(file.read_bytes())
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()  # what the file was saved with is not our length
+    tokenizer.no_padding()
+    return lambda text: list(tokenizer.encode(text).ids)
+
+
+def _sentencepiece(model: bytes) -> Tokenize:
+    from sentencepiece import SentencePieceProcessor
+
+    processor = SentencePieceProcessor(model_proto=model)
+    return lambda text: [*processor.encode(text), processor.eos_id()]

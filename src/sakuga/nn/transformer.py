@@ -1,0 +1,262 @@
+"""The Wan 2.1 / 2.2 video transformer, every layer in one file, under the key names of the official checkpoints.
+
+x_BCFHW latents -> patches -> blocks (self-attention, text and image attention, feed-forward) -> velocity_BCFHW.
+
+Shapes: B batch, C channels, F latent frames, H W latent size, L tokens, T text or image tokens, D width,
+N heads, E head width, P = E / 2 rotated pairs. `B1` in a name: 1 or L tokens, broadcast over L.
+
+Precision: norms, modulation, time embedding, head and rotation stay in fp32 (`is_island`); the large linears run
+in the compute dtype; the residual stream is fp32.
+"""
+
+import re
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..core.family import Transformer
+
+CLIP_DIM = 1280
+ROPE_THETA = 10000.0
+
+Rope = tuple[Tensor, Tensor]  # cos_LP, sin_LP in fp32
+
+_COMPUTE = re.compile(
+    r"(patch_embedding|text_embedding\.\d|blocks\.\d+\.((self_attn|cross_attn)\.(q|k|v|o|k_img|v_img)|ffn\.\d))"
+    r"\.(base\.)?(weight|bias)"  # `base`: a Linear that an adapter has wrapped
+)
+
+
+def is_island(name: str) -> bool:
+    """Whether the parameter of that name stays in fp32 whatever the compute dtype."""
+    return _COMPUTE.fullmatch(name) is None
+
+
+@lru_cache(maxsize=16)
+def rope_tables(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Rope:
+    """cos_LP and sin_LP of a grid of patches: the pairs of a head are shared out to frames, rows and columns."""
+    pairs = head_dim // 2
+    shares = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
+    # A table made under inference_mode could never be used in a later training step.
+    with torch.inference_mode(False):
+        axes = [torch.arange(n, dtype=torch.float64) for n in grid]
+        angles = []
+        for position, share in zip(torch.meshgrid(*axes, indexing="ij"), shares, strict=True):
+            frequency = ROPE_THETA ** -(torch.arange(share, dtype=torch.float64) / share)
+            angles.append(torch.outer(position.flatten(), frequency))
+        angle_LP = torch.cat(angles, dim=1)
+        return angle_LP.cos().float().to(device), angle_LP.sin().float().to(device)
+
+
+def rotate(x_BLNE: Tensor, rope: Rope) -> Tensor:
+    """Rotate neighbouring pairs of each head by the angles of their token, in fp32."""
+    cos, sin = rope[0][:, None], rope[1][:, None]
+    a, b = x_BLNE.float().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
+
+
+def attend(q_BLNE: Tensor, k_BTNE: Tensor, v_BTNE: Tensor) -> Tensor:
+    """Softmax attention in the dtype of the values; gives back [B, L, D]."""
+    q, k, v = (x.to(v_BTNE.dtype).transpose(1, 2) for x in (q_BLNE, k_BTNE, v_BTNE))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def sinusoid(t: Tensor, dim: int) -> Tensor:
+    """Timesteps of any shape -> [..., dim]: cosines, then sines, over geometric frequencies; angles in float64."""
+    half = dim // 2
+    frequency = ROPE_THETA ** -(torch.arange(half, dtype=torch.float64, device=t.device) / half)
+    angle = t.double()[..., None] * frequency
+    return torch.cat((angle.cos(), angle.sin()), dim=-1).float()
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm over the full width (all heads together), in fp32."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, shape: Transformer) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.q = nn.Linear(shape.dim, shape.dim)
+        self.k = nn.Linear(shape.dim, shape.dim)
+        self.v = nn.Linear(shape.dim, shape.dim)
+        self.o = nn.Linear(shape.dim, shape.dim)
+        self.norm_q = RMSNorm(shape.dim, shape.eps)
+        self.norm_k = RMSNorm(shape.dim, shape.eps)
+
+    def split(self, x_BLD: Tensor) -> Tensor:
+        return x_BLD.unflatten(2, (self.heads, -1))
+
+    def forward(self, x_BLD: Tensor, rope: Rope) -> Tensor:
+        q = rotate(self.split(self.norm_q(self.q(x_BLD))), rope)
+        k = rotate(self.split(self.norm_k(self.k(x_BLD))), rope)
+        return self.o(attend(q, k, self.split(self.v(x_BLD))))
+
+
+class CrossAttention(SelfAttention):
+    """Attention to the text; with the image branch also to the image tokens, the two sums added before `o`."""
+
+    def __init__(self, shape: Transformer) -> None:
+        super().__init__(shape)
+        if shape.clip_branch:
+            self.k_img = nn.Linear(shape.dim, shape.dim)
+            self.v_img = nn.Linear(shape.dim, shape.dim)
+            self.norm_k_img = RMSNorm(shape.dim, shape.eps)
+
+    def forward(self, x_BLD: Tensor, text_BTD: Tensor, clip_BTD: Tensor | None) -> Tensor:  # type: ignore[override]
+        q = self.split(self.norm_q(self.q(x_BLD)))
+        k = self.split(self.norm_k(self.k(text_BTD)))
+        y = attend(q, k, self.split(self.v(text_BTD)))
+        if clip_BTD is not None:
+            k = self.split(self.norm_k_img(self.k_img(clip_BTD)))
+            y = y + attend(q, k, self.split(self.v_img(clip_BTD)))
+        return self.o(y)
+
+
+class Block(nn.Module):
+    """One layer. A pure function of its inputs, so that it can be compiled, checkpointed and streamed alone."""
+
+    def __init__(self, shape: Transformer) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(shape.dim, shape.eps, elementwise_affine=False)
+        self.self_attn = SelfAttention(shape)
+        self.norm3 = nn.LayerNorm(shape.dim, shape.eps)
+        self.cross_attn = CrossAttention(shape)
+        self.norm2 = nn.LayerNorm(shape.dim, shape.eps, elementwise_affine=False)
+        self.ffn = nn.Sequential(
+            nn.Linear(shape.dim, shape.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(shape.ffn_dim, shape.dim)
+        )
+        self.modulation = nn.Parameter(torch.zeros(1, 6, shape.dim))
+
+    def forward(
+        self, x_BLD: Tensor, modulation_B16D: Tensor, rope: Rope, text_BTD: Tensor, clip_BTD: Tensor | None = None
+    ) -> Tensor:
+        """x_BLD and modulation_B16D are fp32; the linears run in the dtype of `text_BTD`."""
+        dtype = text_BTD.dtype
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation[None] + modulation_B16D).unbind(2)
+
+        h = self.norm1(x_BLD) * (1 + scale_a) + shift_a
+        x_BLD = x_BLD + self.self_attn(h.to(dtype), rope) * gate_a
+
+        x_BLD = x_BLD + self.cross_attn(self.norm3(x_BLD).to(dtype), text_BTD, clip_BTD)
+
+        h = self.norm2(x_BLD) * (1 + scale_f) + shift_f
+        return x_BLD + self.ffn(h.to(dtype)) * gate_f
+
+
+class Head(nn.Module):
+    def __init__(self, shape: Transformer) -> None:
+        super().__init__()
+        pf, ph, pw = shape.patch
+        self.norm = nn.LayerNorm(shape.dim, shape.eps, elementwise_affine=False)
+        self.head = nn.Linear(shape.dim, pf * ph * pw * shape.out_channels)
+        self.modulation = nn.Parameter(torch.zeros(1, 2, shape.dim))
+
+    def forward(self, x_BLD: Tensor, time_B1D: Tensor) -> Tensor:
+        shift, scale = (self.modulation[None] + time_B1D[:, :, None]).unbind(2)
+        return self.head(self.norm(x_BLD) * (1 + scale) + shift)
+
+
+class ImageEmbedding(nn.Module):
+    """CLIP features of the first frame to the width of the transformer (Wan 2.1 image-to-video)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(
+            nn.LayerNorm(CLIP_DIM),
+            nn.Linear(CLIP_DIM, CLIP_DIM),
+            nn.GELU(),
+            nn.Linear(CLIP_DIM, dim),
+            nn.LayerNorm(dim),
+        )
+
+    def forward(self, clip_BTC: Tensor) -> Tensor:
+        return self.proj(clip_BTC)
+
+
+class WanTransformer(nn.Module):
+    """Predicts the velocity (noise minus clean) of noisy latents. `checkpointing` recomputes blocks in the backward."""
+
+    def __init__(self, shape: Transformer) -> None:
+        super().__init__()
+        dim = shape.dim
+        self.shape = shape
+        self.checkpointing = False
+        self.patch_embedding = nn.Conv3d(shape.in_channels, dim, kernel_size=shape.patch, stride=shape.patch)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(shape.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
+        self.time_embedding = nn.Sequential(nn.Linear(shape.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        if shape.clip_branch:
+            self.img_emb = ImageEmbedding(dim)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.head = Head(shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The compute dtype: what the linears of the blocks run in."""
+        return self.patch_embedding.weight.dtype
+
+    def to_compute(self, dtype: torch.dtype, device: torch.device | str | None = None) -> "WanTransformer":
+        """Move to `device`; the large linears become `dtype`, the islands fp32."""
+        for name, parameter in self.named_parameters():
+            parameter.data = parameter.data.to(device, torch.float32 if is_island(name) else dtype)
+        return self
+
+    def forward(
+        self,
+        x_BCFHW: Tensor,
+        t: Tensor,
+        text_BTD: Tensor,
+        image_BCFHW: Tensor | None = None,
+        clip_BTD: Tensor | None = None,
+    ) -> Tensor:
+        """Velocity in fp32, [B, out_channels, F, H, W].
+
+        t: model timesteps 0..1000, one a video [B] or one a token [B, L]. text_BTD: the encoder's output, already
+        padded with zeros. image_BCFHW: mask and latents of the given frames, joined to x on the channels.
+        clip_BTD: [B, 257, 1280], for a shape with the image branch and only then.
+        """
+        assert (clip_BTD is not None) == self.shape.clip_branch, "CLIP features go with the image branch"
+        if image_BCFHW is not None:
+            x_BCFHW = torch.cat((x_BCFHW, image_BCFHW.to(x_BCFHW)), dim=1)
+        patches = self.patch_embedding(x_BCFHW.to(self.dtype))
+        grid = (patches.shape[2], patches.shape[3], patches.shape[4])
+        x_BLD = patches.flatten(2).transpose(1, 2).float()
+
+        time_B1D, modulation_B16D = self.embed_time(t)
+        rope = rope_tables(grid, self.shape.dim // self.shape.heads, x_BLD.device)
+        text_BTD = self.text_embedding(text_BTD.to(self.dtype))
+        if clip_BTD is not None:
+            clip_BTD = self.img_emb(clip_BTD.float()).to(self.dtype)
+
+        for block in self.blocks:
+            if self.checkpointing and torch.is_grad_enabled():
+                x_BLD = checkpoint(block, x_BLD, modulation_B16D, rope, text_BTD, clip_BTD, use_reentrant=False)
+            else:
+                x_BLD = block(x_BLD, modulation_B16D, rope, text_BTD, clip_BTD)
+        return self.unpatch(self.head(x_BLD, time_B1D), grid)
+
+    def embed_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """t [B] or [B, L] -> time_B1D for the head and modulation_B16D for the blocks, in fp32."""
+        t_B1 = t[:, None] if t.dim() == 1 else t
+        time_B1D = self.time_embedding(sinusoid(t_B1, self.shape.freq_dim))
+        return time_B1D, self.time_projection(time_B1D).unflatten(2, (6, self.shape.dim))
+
+    def unpatch(self, x_BLC: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        """Tokens, each a patch of pf x ph x pw x C values, back to [B, C, F, H, W]."""
+        x = x_BLC.unflatten(1, grid).unflatten(-1, (*self.shape.patch, self.shape.out_channels))
+        x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
+        return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)

@@ -1,0 +1,90 @@
+"""cache: every planned sample and every caption is encoded once, and found again by what it was made of."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from ..core import models
+from ..core.dataset import encoded_samples, latent_file, text_file
+from ..core.errors import SakugaError
+from ..core.media import film as media
+from ..core.media.fit import fit
+from ..core.media.picture import read_picture
+from ..core.media.timing import resample
+from ..core.project import Project
+from ..core.settings import CacheSettings
+from ..core.stage import Item, Rows, Scratch, Stage
+from ..nn.device import pick_device, pick_dtype
+from ..nn.parts import Parts
+
+
+def _items(project: Project, settings: CacheSettings) -> list[Item]:
+    """Captions first, then latents, so that one encoder at a time is in memory."""
+    samples = encoded_samples(project)
+    texts = {sample.text: sample.caption for sample in samples}
+    items = [Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}) for key, words in texts.items()]
+    latents = {sample.latent: sample for sample in samples}
+    for key, sample in latents.items():
+        facts = asdict(sample) | {"kind": "latent", "key": key, "still": sample.kind == "still"}
+        facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.file))}
+        items.append(Item(key, {"latent": key}, facts))
+    return items
+
+
+def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -> Rows:
+    parts: Parts = scratch.context
+    if facts["kind"] == "text":
+        file, tensors = text_file(facts["key"]), {"text": parts.text().encode([facts["caption"]])[0].cpu()}
+        # an encoder that computes in bf16 says nothing that bf16 cannot hold
+        tensors = {name: t.to(parts.dtype).contiguous() for name, t in tensors.items()}
+    else:
+        pixels_BCFHW = pixels(facts).to(parts.device)
+        latent = parts.vae().encode(pixels_BCFHW)[0].cpu()
+        if not torch.isfinite(latent).all():
+            raise SakugaError(f"{facts['item']}: the VAE gave values that are not numbers; look at the clip, or try another precision")
+        file, tensors = latent_file(facts["key"]), {"latent": latent.half().contiguous()}
+    target = scratch.file(file)
+    save_file(tensors, target)
+    return {"cache_entry": [{"key": facts["key"], "kind": facts["kind"], "file": file, "bytes": target.stat().st_size}]}
+
+
+def pixels(facts: Mapping[str, Any]) -> torch.Tensor:
+    """The frames of a sample [1, 3, F, H, W] in [-1, 1]: its window at the model's rate, cut to its bucket."""
+    path, size = Path(facts["path"]), (facts["width"], facts["height"])
+    if facts["still"]:
+        pictures = [fit(read_picture(path), *size)]
+    else:
+        wanted = _window(facts)
+        decoded = {index: fit(rgb, *size) for index, rgb in media.frames(path, sorted(set(wanted)))}
+        if len(decoded) < len(set(wanted)):
+            raise SakugaError(f"{path.name} has fewer frames than when it was planned; run `sakuga export` and `sakuga plan`")
+        pictures = [decoded[index] for index in wanted]
+    stacked_FHWC = torch.from_numpy(np.stack(pictures)).float()
+    return stacked_FHWC.permute(3, 0, 1, 2)[None] / 127.5 - 1
+
+
+def _window(facts: Mapping[str, Any]) -> list[int]:
+    """Which frames of the file a sample shows: those at its own rate, or at the model's where the file has another."""
+    first, after = facts["start"], facts["start"] + facts["frames"]
+    rate, fps = Fraction(facts["fps"]), facts["fps_out"]
+    if rate == fps:
+        return list(range(first, after))
+    times = [n / rate for n in range(int(after * rate / fps) + 2)]
+    return resample(times, Fraction(first, fps), fps, facts["frames"], Fraction(after, fps))
+
+
+def _parts(project: Project, settings: CacheSettings) -> Parts:
+    device = pick_device(settings.device)
+    return Parts(project.member, models.of_project(project), device, pick_dtype(None, device))
+
+
+STAGE = Stage(
+    "cache", version=1, takes="sample", gives=("cache_entry",), settings=CacheSettings, items=_items, work=_work,
+    context=_parts, unit="encodings", keeps=True,
+)  # fmt: skip

@@ -1,0 +1,76 @@
+"""plan: every sample of an epoch, and every item that gives none or fewer, with why, before anything is encoded."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..core.dataset import held_out, item_facts
+from ..core.project import Project
+from ..core.samples.enumeration import enumerate_samples
+from ..core.settings import PlanSettings, TrainSettings
+from ..core.stage import Item, Rows, Scratch, Stage, inline
+
+
+def _items(project: Project, settings: PlanSettings) -> list[Item]:
+    """One item: the whole dataset, since the split into training and validation is over all of it."""
+    sections = {name: section.model_dump(mode="json") for name, section in project.settings.sections.items()}
+    items = item_facts(project)
+    shots = {row["name"]: row["shot"] or row["name"] for row in project.rows("SELECT name, shot FROM item")}
+    content = {"model": project.member.name, "sections": sections, "shots": shots, "items": [asdict(i) for i in items]}
+    facts = {"items": items, "sections": project.settings.sections, "member": project.member, "shots": shots}
+    return [Item("all", content, facts)]
+
+
+def _work(facts: Mapping[str, Any], settings: PlanSettings, scratch: Scratch) -> Rows:
+    samples, drops = enumerate_samples(facts["items"], facts["sections"], facts["member"])
+    kept_out = held_out({facts["shots"][s.item.name] for s in samples}, settings.holdout)
+    rows: Rows = {"sample": [], "sample_drop": []}
+    for sample in samples:
+        place = {"item": sample.item.name, "section": sample.section, "start": sample.window.start}
+        size = {"frames": sample.frames, "width": sample.width, "height": sample.height, "repeats": sample.repeats}
+        held = int(facts["shots"][sample.item.name] in kept_out)
+        rows["sample"].append({"key": f"{sample.section}/{sample.key}", **place, **size, "held_out": held})
+    for drop in drops:
+        rows["sample_drop"].append({"item": drop.item.name, "section": drop.section, "reason": drop.reason})
+    return rows
+
+
+STAGE = Stage(
+    "plan", version=1, takes="item", gives=("sample", "sample_drop"), settings=PlanSettings, items=_items, work=_work,
+    context=inline, unit="plans",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one training will be. `samples` counts an epoch with repeats; `held_out` of them are for validation only."""
+
+    samples: int
+    held_out: int
+    steps: int
+    epochs: float
+    sections: dict[str, dict[str, int]]
+    buckets: dict[str, int]
+    tokens: int
+    experts: dict[str, int]
+    dropped: list[dict[str, str]]
+
+
+def read_plan(project: Project, train: TrainSettings) -> Plan:
+    """The plan that the stage wrote, with the steps that a training of these settings takes."""
+    samples = project.rows("SELECT * FROM sample ORDER BY key")
+    sections = {name: {"samples": 0} for name in project.settings.sections}
+    buckets: dict[str, int] = {}
+    tokens = 0
+    for row in samples:
+        sections.setdefault(row["section"], {"samples": 0})["samples"] += row["repeats"]
+        bucket = f"{row['width']}x{row['height']}x{row['frames']}"
+        buckets[bucket] = buckets.get(bucket, 0) + row["repeats"]
+        tokens += row["repeats"] * project.member.tokens(row["width"], row["height"], row["frames"])
+    total = sum(row["repeats"] for row in samples)
+    trained = sum(row["repeats"] for row in samples if not row["held_out"])
+    steps = train.total_steps(trained)
+    experts = dict.fromkeys(train.experts or [e.name for e in project.member.experts], steps * train.accumulation)
+    dropped = project.rows("SELECT item, section, reason FROM sample_drop ORDER BY section, item")
+    epochs = steps * train.accumulation / trained if trained else 0.0
+    return Plan(total, total - trained, steps, epochs, sections, buckets, tokens, experts, dropped)

@@ -1,0 +1,105 @@
+"""publish: the LoRA as other programs load it, with what they and people want to know in its metadata."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import __version__
+from ..core import captions, runs
+from ..core.errors import SakugaError
+from ..core.family import LORA_ARCHITECTURE, TRAIN_TIMESTEPS, member
+from ..core.files import safe_stem
+from ..core.progress import Progress, Silent
+from ..core.project import Project
+from ..core.settings import PublishSettings
+from ..nn.device import DTYPES
+from ..nn.lora import Hashes, hashes, load_lora, save_lora
+
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file ready to share, and the names that sites and viewers know it by."""
+
+    path: Path
+    expert: str
+    step: int
+    layers: int
+    hashes: Hashes
+
+
+def publish(project: Project, settings: PublishSettings, progress: Progress | None = None) -> list[Published]:
+    """Write the chosen checkpoint of each expert. The same checkpoint and settings give the same bytes."""
+    progress = progress or Silent()
+    chosen = runs.checkpoints(project, settings.run, settings.step)
+    title = settings.title or project.name
+    folder = Path(settings.out) if settings.out else project.folder / "published"
+    progress.start("publish", len(chosen), "files")
+    made = []
+    for checkpoint in chosen:
+        lora = load_lora(checkpoint.path)
+        if not lora.tensors or lora.unused:
+            raise SakugaError(f"{checkpoint.path} is not a whole LoRA ({len(lora.unused)} keys make no layer); name another step")
+        ending = f"-{checkpoint.expert}" if len(chosen) > 1 or len(project.member.experts) > 1 else ""
+        path = folder / f"{safe_stem(title)}{ending}.safetensors"
+        save_lora(path, lora.tensors, metadata(project, checkpoint, title, settings), DTYPES[settings.precision])
+        made.append(Published(path, checkpoint.expert, checkpoint.step, len(lora.tensors), hashes(path)))
+        progress.advance(1, path.name)
+    return made
+
+
+def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings: PublishSettings) -> dict[str, str]:
+    """What the header says, in the two vocabularies that viewers read: kohya's ss_* and modelspec."""
+    run = runs.find_run(project, checkpoint.run)
+    train = json.loads(run["settings"])
+    wan = member(run["model"])
+    trigger = project.settings.trigger
+    ended = datetime.fromtimestamp(run["started"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    whole = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": LORA_ARCHITECTURE,
+        "modelspec.implementation": "https://github.com/Wan-Video/Wan2.2",
+        "modelspec.title": title,
+        "modelspec.date": ended,
+        "modelspec.author": settings.author,
+        "modelspec.license": settings.licence,
+        "modelspec.description": settings.description,
+        "modelspec.trigger_phrase": trigger,
+        "modelspec.resolution": "x".join(map(str, wan.sizes[0])),
+        "modelspec.prediction_type": "flow",
+        "modelspec.timestep_range": f"{_timestep(checkpoint.t_min)},{_timestep(checkpoint.t_max)}",
+        "ss_base_model_version": wan.base_version,
+        "ss_network_module": "networks.lora_wan",
+        "ss_network_dim": str(checkpoint.rank),
+        "ss_network_alpha": f"{checkpoint.alpha:g}",
+        "ss_steps": str(checkpoint.step),
+        "ss_max_train_steps": str(checkpoint.steps),
+        "ss_seed": str(run["seed"]),
+        "ss_learning_rate": f"{train['learning_rate']:g}",
+        "ss_optimizer": "torch.optim.AdamW",
+        "ss_output_name": title,
+        "ss_training_comment": f"Sakuga {__version__}, run {checkpoint.run}, expert {checkpoint.expert}",
+        "ss_datasets": json.dumps(_datasets(project), sort_keys=True),
+        "ss_tag_frequency": json.dumps({"captions": _frequency(project)}, sort_keys=True, ensure_ascii=False),
+    }
+    return {key: value for key, value in whole.items() if value}
+
+
+def _timestep(t: float) -> int:
+    return round(t * TRAIN_TIMESTEPS)
+
+
+def _datasets(project: Project) -> list[dict[str, object]]:
+    query = "SELECT section, width, height, frames, count(*) AS samples, sum(repeats) AS epoch FROM sample"
+    return project.rows(f"{query} GROUP BY section, width, height, frames ORDER BY section, frames, width")
+
+
+def _frequency(project: Project) -> dict[str, int]:
+    """How many captions hold each phrase between commas or full stops; the commonest, so that the header stays small."""
+    counts: dict[str, int] = {}
+    for caption in captions.current(project).values():
+        for phrase in {p.strip().lower() for p in caption.text.replace(".", ",").split(",")} - {""}:
+            counts[phrase] = counts.get(phrase, 0) + 1
+    commonest = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))[:100]
+    return {phrase: counts[phrase] for phrase in commonest}

@@ -1,0 +1,94 @@
+"""What a training step sees: which samples, at which noise level, with which noise. All of it pure functions.
+
+Nothing here depends on what ran before: (seed, epoch, position) decide, so that a resumed run, or one on several
+cards, sees exactly what an uninterrupted run on one card sees.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ...core.dataset import Encoded, latent_file, text_file
+from ...core.errors import SakugaError
+from ...core.family import Expert
+from ...core.settings import TrainSettings
+from ...nn.flow import noise_for, order_for, stratified_u, time_at
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample as one step sees it: noise level `t` in (0, 1], and the names its noise is drawn by."""
+
+    sample: Encoded
+    t: float
+    noise: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The tensors of a draw: latent and noise [1, C, F, H, W] in fp32, text [1, T, D] unpadded."""
+
+    latent: Tensor
+    noise: Tensor
+    text: Tensor
+
+
+class Schedule:
+    """Which draws each optimizer step of an expert makes. Steps count from 1.
+
+    Every epoch is a new order of all samples, each as often as it repeats; steps run on over the ends of epochs, so no
+    remainder is dropped. Only the very last step may hold fewer draws than the accumulation.
+    """
+
+    def __init__(self, samples: Sequence[Encoded], settings: TrainSettings, expert: Expert, shift: float) -> None:
+        self.samples = [s for s in samples if not s.held_out for _ in range(s.repeats)]
+        if not self.samples:
+            raise SakugaError("there is nothing to train on: every sample is held out; lower plan.holdout or add items")
+        self.settings, self.expert, self.shift = settings, expert, shift
+        self.steps = settings.total_steps(len(self.samples))
+        asked = self.steps * settings.accumulation
+        self.draws = asked if settings.steps is not None else min(asked, settings.epochs * len(self.samples))
+
+    def step(self, number: int) -> list[Draw]:
+        """The draws of step `number` (1 ... steps)."""
+        first = (number - 1) * self.settings.accumulation
+        return [self._draw(n) for n in range(first, min(first + self.settings.accumulation, self.draws))]
+
+    def _draw(self, number: int) -> Draw:
+        s, count = self.settings, len(self.samples)
+        epoch, position = divmod(number, count)
+        sample = self.samples[_order(count, s.seed, epoch, self.expert.name)[position]]
+        u = stratified_u(s.seed, epoch, position, count, self.expert.name)
+        t = time_at(u, s.time, self.shift, t_min=self.expert.t_min, t_max=self.expert.t_max)
+        return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name))
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int, expert: str) -> list[int]:
+    return order_for(count, "order", seed, epoch, expert)
+
+
+def load(draw: Draw, project: Path, device: torch.device) -> Batch:
+    """Read a draw's latent and text from the cache, and draw its noise."""
+    latent = _read(project / latent_file(draw.sample.latent), "latent").float()[None]
+    text = _read(project / text_file(draw.sample.text), "text").float()[None]
+    noise = noise_for(latent.shape, *draw.noise)
+    return Batch(latent.to(device), noise.to(device), text.to(device))
+
+
+def _read(path: Path, name: str) -> Tensor:
+    try:
+        return load_file(path)[name]
+    except (OSError, KeyError, ValueError) as error:
+        raise SakugaError(f"{path.name} is missing from the cache or damaged; delete it and run `sakuga cache`") from error
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """The rate of step `step` (from 1): a straight rise over `warmup` steps, then constant."""
+    rise = min(1.0, step / settings.warmup) if settings.warmup else 1.0
+    return settings.learning_rate * rise

@@ -1,0 +1,268 @@
+"""The training loop, top to bottom: open the run, and for each expert step, save, validate, look."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from ...core import models, store
+from ...core.dataset import Encoded, encoded_samples
+from ...core.errors import SakugaError
+from ...core.family import Expert
+from ...core.progress import Progress, Silent
+from ...core.project import Project
+from ...core.settings import TrainSettings
+from ...nn import flow
+from ...nn.device import pick_device, pick_dtype
+from ...nn.lora import LoraSet, apply, inject, load_lora, save_lora
+from ...nn.parts import Parts
+from ...nn.text import pad_text
+from ...nn.transformer import WanTransformer
+from . import record
+from .data import Draw, Schedule, learning_rate, load
+from .measure import validate, validation_draws
+from .preview import Experts, Previews
+from .state import load_state, restore, save_state, state_path
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimizer step, just done. `loss` is the mean over its samples, `norm` that of the gradient before clipping."""
+
+    expert: str
+    step: int
+    total: int
+    loss: float
+    learning_rate: float
+    norm: float
+    seconds: float
+
+
+@dataclass
+class Run:
+    """What one call of `train` did."""
+
+    name: str
+    folder: Path
+    stopped: bool = False
+    checkpoints: dict[str, Path] = field(default_factory=dict)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    validation: dict[str, dict[int, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seams:
+    """How the outside watches and stops a training."""
+
+    progress: Progress
+    on_step: Callable[[StepReport], None]
+    should_stop: Callable[[], bool]
+
+
+def train(
+    project: Project, settings: TrainSettings, progress: Progress | None = None,
+    on_step: Callable[[StepReport], None] = lambda report: None, should_stop: Callable[[], bool] = lambda: False,
+) -> Run:  # fmt: skip
+    """Train a LoRA for each expert that the settings ask for; samples must be cached. The caller holds the lock.
+
+    A run that was stopped or killed goes on from its last saved state, bit for bit as if it had not been.
+    """
+    seams = Seams(progress or Silent(), on_step, should_stop)
+    member = project.member
+    experts = [member.expert(name) for name in settings.experts or [e.name for e in member.experts]]
+    samples = encoded_samples(project)
+    paths = models.of_project(project)
+    weights = {role: models.content_hash(project, path) for role, path in paths.items()}
+    device = pick_device(settings.device)
+    parts = Parts(member, paths, device, pick_dtype(settings.precision, device))
+    run = record.open_run(project, settings, weights)
+    result = Run(run.name, run.folder)
+    largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
+    previews = Previews(project, settings.prompts, parts, largest)
+    state = record.STOPPED
+    try:
+        for expert in experts:
+            training = _Training(project, run, expert, samples, parts, previews, seams, result)
+            training.go()
+            if result.stopped:
+                break
+        state = record.STOPPED if result.stopped else record.DONE
+    finally:
+        record.end_run(project, run, state)
+    return result
+
+
+class _Training:
+    """One expert's training within a run."""
+
+    def __init__(
+        self, project: Project, run: record.RunRow, expert: Expert, samples: list[Encoded], parts: Parts,
+        previews: Previews, seams: Seams, result: Run,
+    ) -> None:  # fmt: skip
+        self.project, self.run, self.expert, self.parts, self.previews = project, run, expert, parts, previews
+        self.settings, self.seams, self.result = run.settings, seams, result
+        shift = self.settings.shift or parts.member.shift
+        self.schedule = Schedule(samples, self.settings, expert, shift)
+        self.validation = validation_draws(samples, self.settings, expert, shift)
+        self.row = record.open_expert(project, run, expert, self.schedule.steps)
+        # one model is in memory at a time, but the VAE and the other expert of previews come beside it
+        self.model: WanTransformer = parts.transformer(expert.name)
+        self.model.checkpointing = _or(self.settings.checkpointing, parts.device.type == "cuda")
+        self.lora: LoraSet = inject(self.model, self.settings.rank, self.alpha, self.settings.seed)
+        s = self.settings
+        self.optimizer = torch.optim.AdamW(
+            self.lora.parameters(), lr=s.learning_rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay
+        )
+
+    @property
+    def alpha(self) -> float:
+        return float(self.settings.alpha or self.settings.rank)
+
+    def go(self) -> None:
+        done = self._resume()
+        writer = SummaryWriter(str(self.run.folder / "tensorboard" / self.expert.name), purge_step=done + 1)
+        self.seams.progress.start(f"train {self.expert.name}", self.schedule.steps - done, "steps")
+        try:
+            if done == 0:
+                self._validate(0, writer)
+            for number in range(done + 1, self.schedule.steps + 1):
+                report = self._step(number)
+                self._log(report, writer)
+                last = number == self.schedule.steps
+                stopping = self.seams.should_stop()
+                if last or stopping or number % self.settings.save_every == 0:
+                    self._save(number)
+                if last or number % self.settings.validate_every == 0:
+                    self._validate(number, writer)
+                if last or number % self.settings.preview_every == 0:
+                    self._preview(number)
+                if stopping and not last:
+                    self.result.stopped = True
+                    break
+        finally:
+            writer.close()
+        self.lora.remove(self.model)
+        self.parts.release()
+
+    def _step(self, number: int) -> StepReport:
+        """One optimizer step: the mean loss over its draws, backwards, clipped, applied."""
+        started = time.perf_counter()
+        draws = self.schedule.step(number)
+        rate = learning_rate(number, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses: list[Tensor] = []
+        for draw in draws:
+            loss = self._loss(draw)
+            (loss / len(draws)).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
+        each = torch.stack([*losses, norm.detach()]).tolist()  # the one wait for the device
+        self._check(number, draws, each)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._note_items(number, draws, each[:-1])
+        seconds = time.perf_counter() - started
+        mean = sum(each[:-1]) / len(draws)
+        return StepReport(self.expert.name, number, self.schedule.steps, mean, rate, each[-1], seconds)
+
+    def _loss(self, draw: Draw) -> Tensor:
+        """The flow-matching loss of one draw, a scalar in fp32."""
+        batch = load(draw, self.project.folder, self.parts.device)
+        noised = flow.noise_latents(batch.latent, batch.noise, draw.t)
+        t_B = torch.full((1,), flow.model_time(draw.t), device=self.parts.device)
+        text = pad_text([batch.text[0]], self.parts.member.text.length)
+        velocity = self.model(noised, t_B, text)
+        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise)).mean()
+
+    def _check(self, number: int, draws: list[Draw], values: list[float]) -> None:
+        if all(value == value and abs(value) != float("inf") for value in values):
+            return
+        items = ", ".join(sorted({draw.sample.item for draw in draws}))
+        raise SakugaError(
+            f"step {number} of {self.expert.name} gave a loss that is not a number (on {items}); "
+            "lower train.learning_rate, or look at that item"
+        )
+
+    def _note_items(self, number: int, draws: list[Draw], losses: list[float]) -> None:
+        with store.transaction(self.project.db):
+            for part, (draw, loss) in enumerate(zip(draws, losses, strict=True)):
+                row = {"run_expert": self.row, "step": number, "part": part, "sample": draw.sample.key}
+                row |= {"item": draw.sample.item, "t": draw.t, "loss": loss}
+                store.insert(self.project.db, "item_loss", row, replace=True)
+
+    def _log(self, report: StepReport, writer: SummaryWriter) -> None:
+        row = {"run_expert": self.row, "step": report.step, "loss": report.loss, "norm": report.norm}
+        row |= {"learning_rate": report.learning_rate, "seconds": report.seconds}
+        store.insert(self.project.db, "step", row, replace=True)
+        writer.add_scalar("loss/train", report.loss, report.step)
+        writer.add_scalar("learning_rate", report.learning_rate, report.step)
+        writer.add_scalar("gradient_norm", report.norm, report.step)
+        self.result.losses.setdefault(self.expert.name, []).append(report.loss)
+        self.seams.progress.advance(1, f"loss {report.loss:.4f}")
+        self.seams.on_step(report)
+
+    def _validate(self, number: int, writer: SummaryWriter) -> None:
+        found = validate(self._loss, self.validation)
+        if not found:
+            return
+        with store.transaction(self.project.db):
+            for t, loss in found.items():
+                row = {"run_expert": self.row, "step": number, "t": t, "loss": loss}
+                store.insert(self.project.db, "validation", row, replace=True)
+        for t, loss in found.items():
+            writer.add_scalar(f"loss/validation_t{t:.3f}", loss, number)
+        mean = sum(found.values()) / len(found)
+        writer.add_scalar("loss/validation", mean, number)
+        self.result.validation.setdefault(self.expert.name, {})[number] = mean
+        self.seams.progress.say(f"step {number}: validation loss {mean:.4f}")
+
+    def _save(self, number: int) -> None:
+        """A checkpoint, then the state that it can be gone on from, then the rows that say so."""
+        path = self._checkpoint_path(number)
+        metadata = {"sakuga_step": str(number), "sakuga_expert": self.expert.name, "sakuga_model": self.parts.member.name}
+        save_lora(path, self.lora.tensors(), metadata, torch.float32)
+        save_state(state_path(self.run.folder, self.expert.name), number, self.lora, self.optimizer)
+        record.note_checkpoint(self.project, self.row, number, path)
+        self.result.checkpoints[self.expert.name] = path
+
+    def _checkpoint_path(self, number: int) -> Path:
+        return self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"
+
+    def _resume(self) -> int:
+        """Go on where the last saved state stands. Returns the steps done."""
+        path = state_path(self.run.folder, self.expert.name)
+        if not path.exists():
+            return 0
+        state = load_state(path)
+        restore(state, self.lora, self.optimizer)
+        checkpoint = self._checkpoint_path(state.step)
+        record.note_checkpoint(self.project, self.row, state.step, checkpoint)  # it may have been killed just before
+        self.result.checkpoints[self.expert.name] = checkpoint
+        self.seams.progress.say(f"{self.run.name}: {self.expert.name} goes on from step {state.step}")
+        return state.step
+
+    def _preview(self, number: int) -> None:
+        if not self.previews.lines:
+            return
+        names = [expert.name for expert in self.parts.member.experts]
+        self.model.eval()
+        experts = Experts(self.expert.name, self.model, self._other, names)
+        for path in self.previews.make(self.run.id, self.run.folder, number, experts):
+            self.seams.progress.say(f"step {number}: preview {path.name}")
+
+    def _other(self, name: str) -> WanTransformer:
+        """An expert that is not in training now, with the LoRA that this run gave it if it has."""
+        self.parts.release()  # never one that wears a LoRA already
+        model = self.parts.transformer(name)
+        if name in self.result.checkpoints:
+            apply(model, load_lora(self.result.checkpoints[name]))
+        return model
+
+
+def _or(value: bool | None, otherwise: bool) -> bool:
+    return otherwise if value is None else value

@@ -1,0 +1,41 @@
+"""Validation: the loss on items that training never sees, at fixed noise levels with fixed noise.
+
+Only the weights change between two validations, so the curve shows learning and over-fitting, and no luck.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ...core.dataset import Encoded
+from ...core.family import Expert
+from ...core.settings import TrainSettings
+from ...nn import flow
+from .data import Draw
+
+LEVELS = 8  # noise levels, at the middles of equal shares of what training draws
+MOST_SAMPLES = 16
+
+
+def validation_draws(
+    samples: Sequence[Encoded], settings: TrainSettings, expert: Expert, shift: float
+) -> dict[float, list[Draw]]:
+    """Noise level -> what is predicted at it. Held-out samples, evenly chosen when there are many."""
+    held = [s for s in samples if s.held_out]
+    count = min(len(held), MOST_SAMPLES)
+    chosen = [held[k * len(held) // count] for k in range(count)]
+    draws: dict[float, list[Draw]] = {}
+    for n in range(LEVELS if chosen else 0):
+        t = flow.time_at((n + 0.5) / LEVELS, settings.time, shift, t_min=expert.t_min, t_max=expert.t_max)
+        draws[round(t, 6)] = [Draw(s, t, ("validation", s.key, n)) for s in chosen]
+    return draws
+
+
+@torch.no_grad()
+def validate(
+    loss_of: Callable[[Draw], torch.Tensor], draws: dict[float, list[Draw]]
+) -> dict[float, float]:
+    """The mean loss at each noise level."""
+    return {t: float(torch.stack([loss_of(d) for d in at]).mean()) for t, at in draws.items()}
+
+

@@ -1,0 +1,82 @@
+"""Previews: videos of a prompt file's prompts, made with the LoRA as it is at a step, with the same noise each time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...core import store
+from ...core.errors import SakugaError
+from ...core.family import NEGATIVE_PROMPT
+from ...core.files import move_into_place
+from ...core.media.clip import write_clip
+from ...core.project import Project, relative_to
+from ...core.prompts import PromptLine, parse_prompts
+from ...nn.denoise import Transformer
+from ...nn.parts import Parts
+from ...nn.render import Request, fit_size, latents_of, pictures_of
+
+
+class Experts(Mapping[str, Transformer]):
+    """The expert in training as it stands, and the others opened when the sampler hands over to them."""
+
+    def __init__(self, name: str, model: Transformer, other: Callable[[str], Transformer], names: list[str]) -> None:
+        self.name, self.model, self.other, self.names = name, model, other, names
+
+    def __getitem__(self, name: str) -> Transformer:
+        return self.model if name == self.name else self.other(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Previews:
+    """The prompts of a run, encoded once. `make` writes their videos and their rows."""
+
+    def __init__(self, project: Project, prompts: str | None, parts: Parts, size: tuple[int, int, int]) -> None:
+        self.project, self.parts, self.size = project, parts, size
+        self.lines = read_prompts(project.folder / prompts) if prompts else []
+        words = {text for line in self.lines for text in (line.text, line.negative or NEGATIVE_PROMPT)}
+        self.encoded: dict[str, Tensor] = {text: parts.text().encode([text])[0] for text in sorted(words)}
+        parts.release()
+
+    def make(self, run: int, folder: Path, step: int, experts: Experts) -> list[Path]:
+        """The videos of step `step`, written to `folder`/previews."""
+        made = []
+        for number, line in enumerate(self.lines):
+            latents = latents_of(self.parts.member, experts, self._request(line), self.parts.device)
+            frames = pictures_of(self.parts.vae(), latents)
+            path = folder / "previews" / f"{step:06d}-{experts.name}-{number + 1:02d}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(path.name + ".tmp")
+            write_clip(temporary, iter(frames), self.parts.member.fps)
+            move_into_place(temporary, path)
+            row = {"run": run, "expert": experts.name, "step": step, "prompt": number, "text": line.text}
+            row["file"] = relative_to(path, self.project.folder)
+            store.insert(self.project.db, "preview", row, replace=True)
+            made.append(path)
+        if torch.cuda.is_available():
+            self.parts.release()
+        return made
+
+    def _request(self, line: PromptLine) -> Request:
+        width, height, frames = self.size
+        size = fit_size(self.parts.member, line.width or width, line.height or height, line.frames or frames)
+        words = self.encoded[line.text], self.encoded[line.negative or NEGATIVE_PROMPT]
+        seed = line.seed if line.seed is not None else 1
+        return Request(*words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=line.guidance)
+
+
+def read_prompts(path: Path) -> list[PromptLine]:
+    """The prompts of a file. Raises SakugaError where it is not there or holds none."""
+    try:
+        lines = parse_prompts(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SakugaError(f"the prompt file {path} cannot be read ({error}); correct train.prompts") from error
+    if not lines:
+        raise SakugaError(f"the prompt file {path} holds no prompt; write one to a line")
+    return lines

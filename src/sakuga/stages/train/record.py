@@ -1,0 +1,100 @@
+"""A run in the store: one row, one for each expert, and what hangs on them."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core import store
+from ...core.errors import SakugaError
+from ...core.family import Expert
+from ...core.files import file_sha256, write_atomic
+from ...core.project import Project, relative_to
+from ...core.settings import TrainSettings, parse_train
+
+RUNNING, DONE, STOPPED = "running", "done", "stopped"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as it was begun: its settings are frozen with it."""
+
+    id: int
+    name: str
+    folder: Path
+    settings: TrainSettings
+    new: bool
+
+
+def open_run(project: Project, settings: TrainSettings, weights: dict[str, str]) -> RunRow:
+    """The run to train: the named one where it stopped, or a new one.
+
+    Raises SakugaError when the named run was begun with other settings or another model: a run is one thing.
+    """
+    name = settings.name or _next_name(project, settings)
+    found = project.rows("SELECT * FROM run WHERE name = ?", name)
+    folder = project.folder / "runs" / name
+    if not found:
+        return _begin(project, name, folder, settings, weights)
+    row = found[0]
+    frozen = parse_train(json.loads(row["settings"]), f"run {name}")
+    if not settings.resume:
+        raise SakugaError(f"a run named {name} is there already; give another --name, or let it resume")
+    changed = sorted(k for k, v in settings.that_matter().items() if frozen.that_matter().get(k) != v and k != "steps")
+    if changed:
+        raise SakugaError(f"run {name} was begun with another {', '.join(changed)}; give a new --name to train with these settings")
+    if json.loads(row["weights"]) != weights:
+        raise SakugaError(f"run {name} was begun on other model files; bring them back, or give a new --name")
+    store_settings = settings.model_dump_json()
+    project.db.execute(
+        "UPDATE run SET state = ?, ended = NULL, settings = ? WHERE id = ?", (RUNNING, store_settings, row["id"])
+    )
+    return RunRow(row["id"], name, folder, settings, new=False)
+
+
+def _next_name(project: Project, settings: TrainSettings) -> str:
+    """A run that stopped half way goes on when the same settings are given again; else the next free number."""
+    if settings.resume:
+        for row in project.rows("SELECT name, settings FROM run WHERE state != ? ORDER BY id DESC LIMIT 1", DONE):
+            if parse_train(json.loads(row["settings"]), row["name"]).that_matter() == settings.that_matter():
+                return str(row["name"])
+    taken = {row["name"] for row in project.rows("SELECT name FROM run")}
+    return next(name for name in (f"run-{n}" for n in range(1, len(taken) + 2)) if name not in taken)
+
+
+def _begin(project: Project, name: str, folder: Path, settings: TrainSettings, weights: dict[str, str]) -> RunRow:
+    row = {"name": name, "model": project.member.name, "seed": settings.seed, "settings": settings.model_dump_json()}
+    row |= {"weights": json.dumps(weights, sort_keys=True), "state": RUNNING, "started": time.time()}
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = project.settings.model_dump(mode="json") | {"train": settings.model_dump(mode="json")}
+    write_atomic(folder / "recipe.json", json.dumps(recipe, indent=2, ensure_ascii=False))
+    store.insert(project.db, "run", row)
+    found = project.rows("SELECT id FROM run WHERE name = ?", name)
+    return RunRow(found[0]["id"], name, folder, settings, new=True)
+
+
+def open_expert(project: Project, run: RunRow, expert: Expert, steps: int) -> int:
+    """The row of an expert within a run, made where it is not there. Returns its id."""
+    s = run.settings
+    row: dict[str, Any] = {"run": run.id, "expert": expert.name, "rank": s.rank, "alpha": s.alpha or s.rank}
+    row |= {"steps": steps, "steps_done": 0, "t_min": expert.t_min, "t_max": expert.t_max}
+    with store.transaction(project.db):
+        if not project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name):
+            store.insert(project.db, "run_expert", row)
+        project.db.execute("UPDATE run_expert SET steps = ? WHERE run = ? AND expert = ?", (steps, run.id, expert.name))
+    found = project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name)
+    return int(found[0]["id"])
+
+
+def note_checkpoint(project: Project, run_expert: int, step: int, path: Path) -> None:
+    """A checkpoint and the state behind it are durable: say so."""
+    row = {"run_expert": run_expert, "step": step, "file": relative_to(path, project.folder)}
+    with store.transaction(project.db):
+        mark = {"sha256": file_sha256(path), "made": time.time()}
+        store.insert(project.db, "checkpoint", row | mark, replace=True)
+        project.db.execute("UPDATE run_expert SET steps_done = ? WHERE id = ?", (step, run_expert))
+
+
+def end_run(project: Project, run: RunRow, state: str) -> None:
+    project.db.execute("UPDATE run SET state = ?, ended = ? WHERE id = ?", (state, time.time(), run.id))

@@ -1,0 +1,68 @@
+"""A run on disk: checkpoints for other programs, and the state from which it goes on bit for bit."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...core.errors import SakugaError
+from ...core.files import move_into_place
+from ...nn.lora import LoraSet, LoraTensors
+
+
+@dataclass(frozen=True)
+class State:
+    """Where an expert's training stands: the last step done, the adapters, and what the optimizer remembers."""
+
+    step: int
+    tensors: dict[str, LoraTensors]
+    moments: list[dict[str, Tensor]]  # one for each parameter, in the order of LoraSet.parameters()
+
+
+def state_path(folder: Path, expert: str) -> Path:
+    return folder / f"state-{expert}.safetensors"
+
+
+def save_state(path: Path, step: int, lora: LoraSet, optimizer: torch.optim.Optimizer) -> None:
+    """Replace the state file; at any moment the old or the new one is whole."""
+    tensors: dict[str, Tensor] = {}
+    alphas: dict[str, float] = {}
+    for name, layer in lora.tensors().items():
+        tensors |= {f"A.{name}": layer.A.cpu().contiguous(), f"B.{name}": layer.B.cpu().contiguous()}
+        alphas[name] = layer.alpha
+    for number, parameter in enumerate(lora.parameters()):
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"moment.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, {"step": str(step), "alphas": json.dumps(alphas)})
+    move_into_place(temporary, path)
+
+
+def load_state(path: Path) -> State:
+    """Raises SakugaError where the file is not a state."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        step, alphas = int(metadata["step"]), json.loads(metadata["alphas"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise SakugaError(f"{path} is not the state of a run ({error}); start a new run with another --name") from error
+    tensors = {name: LoraTensors(found[f"A.{name}"], found[f"B.{name}"], alpha) for name, alpha in alphas.items()}
+    moments: list[dict[str, Tensor]] = [{} for _ in range(2 * len(tensors))]
+    for key, value in found.items():
+        if key.startswith("moment."):
+            _, number, name = key.split(".")
+            moments[int(number)][name] = value
+    return State(step, tensors, moments)
+
+
+def restore(state: State, lora: LoraSet, optimizer: torch.optim.Optimizer) -> None:
+    """Put a state back into adapters and optimizer."""
+    lora.load(state.tensors)
+    for parameter, moments in zip(lora.parameters(), state.moments, strict=True):
+        # AdamW counts its steps on the CPU; the other moments live beside the parameter
+        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}

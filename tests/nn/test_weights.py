@@ -1,0 +1,230 @@
+"""Reading weight files in every form people have them, refusing those that do not fit, and making tiny members."""
+
+import hashlib
+import json
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from sakuga.core.errors import SakugaError
+from sakuga.core.family import FAMILY, Transformer
+from sakuga.nn.tiny import make_tiny
+from sakuga.nn.transformer import WanTransformer, is_island
+from sakuga.nn.weights import file_hash, fill, load_transformer
+
+SHAPE = Transformer(48, 64, 2, 2, 16, 16, 24, freq_dim=32)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {k: torch.randn(v.shape, generator=generator) for k, v in WanTransformer(SHAPE).state_dict().items()}
+
+
+def whole(weights: dict[str, Tensor], path: Path, prefix: str = "") -> Path:
+    save_file({prefix + k: v for k, v in weights.items()}, path)
+    return path
+
+
+def pickled(weights: dict[str, Tensor], path: Path) -> Path:
+    torch.save(weights, path)
+    return path
+
+
+def sharded(weights: dict[str, Tensor], folder: Path, index: bool = True) -> Path:
+    folder.mkdir()
+    place = {key: f"model-0000{n % 2 + 1}-of-00002.safetensors" for n, key in enumerate(weights)}
+    for name in set(place.values()):
+        save_file({k: v for k, v in weights.items() if place[k] == name}, folder / name)
+    if index:
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": place}))
+        save_file({"other": torch.zeros(1)}, folder / "another_model.safetensors")  # not named, so not read
+    return folder
+
+
+def test_every_form_gives_the_same_model(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    paths = [
+        whole(weights, tmp_path / "a.safetensors"),
+        whole(weights, tmp_path / "b.safetensors", "model.diffusion_model."),
+        whole(weights, tmp_path / "c.safetensors", "diffusion_model."),
+        pickled(weights, tmp_path / "d.pth"),
+        sharded(weights, tmp_path / "indexed"),
+        sharded(weights, tmp_path / "bare", index=False),
+    ]
+    for path in paths:
+        model = load_transformer(SHAPE, path, torch.float32)
+        assert not model.training
+        found = dict(model.named_parameters())
+        assert found.keys() == weights.keys()
+        assert all(torch.equal(p, weights[k]) and not p.requires_grad for k, p in found.items())
+
+
+def test_islands_are_fp32_and_the_rest_is_not(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    half = {k: v.half() for k, v in weights.items()}
+    model = load_transformer(SHAPE, whole(half, tmp_path / "a.safetensors"))
+    kinds = {k: p.dtype for k, p in model.named_parameters()}
+    assert kinds == {k: torch.float32 if is_island(k) else torch.bfloat16 for k in kinds}
+    assert len(set(kinds.values())) == 2
+
+
+def test_tensors_go_one_by_one(weights: dict[str, Tensor]) -> None:
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+
+    def tensors() -> Iterator[tuple[str, Tensor]]:
+        nonlocal most
+        for key in weights:
+            tensor = weights[key].double()
+            alive.append(weakref.ref(tensor))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield key, tensor
+
+    with torch.device("meta"):
+        model = WanTransformer(SHAPE)
+    fill(model, tensors(), Path("file"), lambda _: torch.float32, "cpu")
+    assert most <= 2
+
+
+def fp8(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return weights | {"blocks.0.ffn.0.weight": weights["blocks.0.ffn.0.weight"].to(torch.float8_e4m3fn)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: {k: v for k, v in w.items() if "ffn" not in k}, r"missing blocks\.0\.ffn\.0\.bias, .* and 5 more"),
+        (lambda w: w | {"vace.weight": torch.zeros(1)}, r"not expected vace\.weight"),
+        (lambda w: w | {"patch_embedding.weight": torch.zeros(48, 36, 1, 2, 2)}, r"\[48, 36, .*expected \[48, 16, "),
+        (lambda w: w | {"blocks.0.ffn.0.scale_weight": torch.zeros(1)}, "quantised"),
+        (fp8, r"quantised weights \(blocks\.0\.ffn\.0\.weight, float8_e4m3fn\)"),
+        (lambda w: w | {"model.diffusion_model.head.modulation": w["head.modulation"].clone()}, "twice"),
+    ],
+    ids=["missing", "unexpected", "shape", "scale", "fp8", "twice"],
+)
+def test_what_does_not_fit_is_named(change, message: str, weights: dict[str, Tensor], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = whole(change(weights), tmp_path / "film.safetensors")
+    with pytest.raises(SakugaError, match=message) as caught:
+        load_transformer(SHAPE, path)
+    assert str(path) in str(caught.value)
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch harmed",)
+
+
+def test_files_that_cannot_be_read(weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.safetensors").write_bytes(b"not weights at all")
+    (tmp_path / "a.pth").write_bytes(b"not weights at all")
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    torch.save({"a": Harmful()}, tmp_path / "b.pth")
+    torch.save({"state_dict": weights}, tmp_path / "c.pth")
+    (tmp_path / "empty").mkdir()
+    gone = sharded(weights, tmp_path / "gone")
+    (gone / "model-00002-of-00002.safetensors").unlink()
+    expected = {
+        "a.safetensors": "cannot be read",
+        "a.pth": "cannot be read",
+        "a.gguf": "not a kind of file",
+        "b.pth": "cannot be read",
+        "c.pth": "not a plain table",
+        "empty": r"no \.safetensors",
+        "nowhere": "does not exist",
+        "gone": "00002.*is missing",
+    }
+    for name, message in expected.items():
+        with pytest.raises(SakugaError, match=message):
+            load_transformer(SHAPE, tmp_path / name)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_file_hash(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.pth", tmp_path / "two.pth"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    assert file_hash(one) == hashlib.sha256(b"1").hexdigest()
+    assert len({file_hash(one), file_hash(two), file_hash([one, two]), file_hash([two, one])}) == 4
+    assert file_hash(tmp_path) == file_hash([one, two])
+    (tmp_path / "README.md").write_text("no weights")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "x.json").write_text("{}")
+    assert file_hash(tmp_path) == file_hash([one, two])
+    two.write_bytes(b"changed")
+    assert file_hash(tmp_path) != file_hash(one)
+    assert file_hash(two) == hashlib.sha256(b"changed").hexdigest()
+    with pytest.raises(SakugaError, match="does not exist"):
+        file_hash(tmp_path / "nowhere")
+
+
+def test_a_hash_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, taken = tmp_path / "a.pth", []
+    file.write_bytes(b"1")
+    monkeypatch.setattr("sakuga.nn.weights.file_sha256", lambda path: taken.append(path) or "digest")
+    assert [file_hash(file) for _ in range(3)] == ["digest"] * 3
+    assert taken == [file]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-experts"])
+def test_a_tiny_member_is_a_function_of_its_seed(name: str, tmp_path: Path) -> None:
+    member = FAMILY[name]
+    state = torch.random.get_rng_state()
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        make_tiny(member, tmp_path / folder, seed)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    a, b, c = (contents(tmp_path / folder) for folder in "abc")
+    assert a == b
+    assert {k for k in a if a[k] != c[k]} == {k for k in a if k.endswith(".safetensors")} | {"vae/config.json"}
+    models = [load_file(tmp_path / "a" / f.names[0]) for f in member.files if f.names[0].endswith(".safetensors")]
+    assert len(models) == len(member.experts)
+    assert all((tmp_path / "a" / f.names[0]).exists() for f in member.files)
+    if len(models) == 2:
+        assert not torch.equal(models[0]["head.head.weight"], models[1]["head.head.weight"])
+
+
+def test_files_that_are_there_are_left_alone(tmp_path: Path) -> None:
+    make_tiny(FAMILY["tiny"], tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "transformer.safetensors").write_bytes(b"mine")
+    (tmp_path / "text_encoder" / "model.safetensors").unlink()
+    make_tiny(FAMILY["tiny"], tmp_path, seed=0)
+    assert contents(tmp_path) == before | {"transformer.safetensors": b"mine"}
+
+
+def test_a_real_member_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(SakugaError, match=r"wan2\.1-t2v-14b cannot be made"):
+        make_tiny(FAMILY["wan2.1-t2v-14b"], tmp_path)
+
+
+@torch.no_grad()
+def test_a_tiny_transformer_answers_to_all_its_inputs(tmp_path: Path) -> None:
+    member = FAMILY["tiny"]
+    make_tiny(member, tmp_path)
+    model = load_transformer(member.transformer, tmp_path / "transformer.safetensors", torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 1, *member.latent_shape(96, 64, 9), generator=generator)
+    a, b = torch.randn(2, 1, member.text.length, member.text.dim, generator=generator)
+    t = torch.tensor([900.0])
+    velocity = model(x, t, a)
+    assert 0.3 < velocity.std() < 3
+    for other in (model(y, t, a), model(x, t / 2, a), model(x, t, b)):
+        assert (other - velocity).std() > 0.1
+
+
+def test_other_readers_take_the_tiny_files(tmp_path: Path) -> None:
+    make_tiny(FAMILY["tiny"], tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokenizer", local_files_only=True)
+    assert tokenizer("a girl")["input_ids"][-1] == tokenizer.eos_token_id
+    _, report = UMT5EncoderModel.from_pretrained(tmp_path / "text_encoder", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
