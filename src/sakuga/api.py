@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.errors import SakugaError
-from .core.project import Project
 from .core.progress import Progress, Silent
+from .core.project import Project
 from .core.settings import Settings, change
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ def check(project: Project, *, progress: Progress | None = None, **settings: Any
     _locked(project, "check", settings, progress)
     found = project.rows("SELECT item, severity, rule, reason FROM finding ORDER BY severity, item, rule")
     failed = project.rows("SELECT stage, item, reason FROM work WHERE state = 'failed' ORDER BY stage, item")
-    aside = [{"item": f["item"], "severity": "error", "rule": f"{f['stage']}-failed", "reason": f["reason"]} for f in failed]
+    aside = [
+        {"item": f["item"], "severity": "error", "rule": f"{f['stage']}-failed", "reason": f["reason"]} for f in failed
+    ]
     return found + aside
 
 
@@ -152,7 +154,7 @@ def publish(project: Project, *, progress: Progress | None = None, **settings: A
 
 def stage(name: str) -> "Stage[Any]":
     """The record of an item-by-item stage."""
-    return import_module(f".stages.{name}", __package__).STAGE  # type: ignore[no-any-return]
+    return import_module(f".stages.{name}", __package__).STAGE
 
 
 def _locked(project: Project, name: str, settings: dict[str, Any], progress: Progress | None) -> "Summary":

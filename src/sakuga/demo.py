@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from . import api
-from .core.media.clip import write_clip
 from .core.files import move_into_place
+from .core.media.clip import write_clip
 from .core.progress import Progress
 
 TRIGGER, MODEL = "DemoStyle", "tiny"

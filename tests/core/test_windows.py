@@ -77,6 +77,11 @@ def test_middle_is_centred() -> None:
     assert windows("middle", 44, [21, 5], floor=FLOOR) == [Window(19, 5), Window(11, 21)]
 
 
+def test_the_last_chunk_ends_with_the_clip() -> None:
+    assert windows("chunk", 26, [13], floor=FLOOR) == [Window(0, 13), Window(13, 13)]
+    assert windows("slide", 25, [5], stride=10, floor=FLOOR) == [Window(0, 5), Window(10, 5), Window(20, 5)]
+
+
 def test_reasons() -> None:
     def why(n: int, rule: Rule, targets: list[int], count: int = 1) -> str | None:
         return why_none("motion", n, 16, rule, targets, count=count, floor=FLOOR)

@@ -86,7 +86,8 @@ def test_there_and_back(tiny: VaeDoor, frames: int) -> None:
     assert pixels.shape == (2, 3, frames, 64, 96)
     assert latents.dtype == pixels.dtype == torch.float32
     assert pixels.abs().max() <= 1
-    assert 0.2 < pixels.std() < 0.8
+    assert 0.2 < pixels.std() < 0.55
+    assert (pixels.abs() == 1).float().mean() < 0.1, "most of the picture would be clipped"
 
 
 def test_the_first_latent_frame_sees_the_first_frame_only(tiny: VaeDoor) -> None:
@@ -103,8 +104,9 @@ def test_frames_that_would_be_left_out_are_refused(tiny: VaeDoor) -> None:
 
 def test_latents_have_about_unit_variance(tiny: VaeDoor) -> None:
     latents = torch.cat([tiny.encode(video(5, 64, 96, seed=n)) for n in range(4)])
-    assert 0.6 < latents.std() < 1.6
-    assert latents.mean().abs() < 0.5
+    latents_CX = latents.transpose(0, 1).flatten(1)
+    assert (latents_CX.std(1) - 1).abs().max() < 0.3
+    assert latents_CX.mean(1).abs().max() < 0.4
 
 
 def test_bf16_gives_fp32(tmp_path: Path) -> None:

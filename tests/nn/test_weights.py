@@ -160,6 +160,9 @@ def test_file_hash(tmp_path: Path) -> None:
     two.write_bytes(b"changed")
     assert file_hash(tmp_path) != file_hash(one)
     assert file_hash(two) == hashlib.sha256(b"changed").hexdigest()
+    two.write_bytes(b"CHANGED")  # of the same size
+    os.utime(two, ns=(0, two.stat().st_mtime_ns + 10**9))
+    assert file_hash(two) == hashlib.sha256(b"CHANGED").hexdigest()
     with pytest.raises(SakugaError, match="does not exist"):
         file_hash(tmp_path / "nowhere")
 
@@ -220,6 +223,7 @@ def test_a_tiny_transformer_answers_to_all_its_inputs(tmp_path: Path) -> None:
     assert 0.3 < velocity.std() < 3
     for other in (model(y, t, a), model(x, t / 2, a), model(x, t, b)):
         assert (other - velocity).std() > 0.1
+    assert all((p == 1).all() for k, p in model.named_parameters() if "norm" in k and k.endswith("weight"))
 
 
 def test_other_readers_take_the_tiny_files(tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 import os
 import sqlite3
 import sys
+from typing import TYPE_CHECKING
 
 from ..core.errors import SakugaError
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 FAULT, INTERRUPTED = 1, 130
 
@@ -16,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    from pydantic import ValidationError
+    from cyclopts import CycloptsError
 
     from .commands import app
 
@@ -26,10 +30,11 @@ def run(arguments: list[str] | None = None) -> int:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except SakugaError as error:
         return _fault(str(error))
-    except ValidationError as error:
-        return _fault(_explain(error))
-    except app_errors() as error:
-        return _fault(str(error))
+    except CycloptsError as error:
+        return _fault(_sentence(error))
+    except BrokenPipeError:
+        # who read our output has had enough (`| head`); nothing more is to be written at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, sqlite3.Error) as error:
         return _fault(f"{error}; look at the disk and its rights, then run the same command again")
     except KeyboardInterrupt:
@@ -37,20 +42,28 @@ def run(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def app_errors() -> type[Exception]:
-    """What cyclopts raises for a command line it cannot read."""
-    from cyclopts import CycloptsError
+def _sentence(error: "CycloptsError") -> str:
+    """Why a command line cannot be read, in one line."""
+    from cyclopts.exceptions import UnusedCliTokensError
+    from pydantic import ValidationError
 
-    return CycloptsError
+    if isinstance(error.__cause__, ValidationError):
+        return _bad_value(error.__cause__)
+    if isinstance(error, UnusedCliTokensError):
+        command = " ".join(["sakuga", *(error.command_chain or ())])
+        return f"{' '.join(error.unused_tokens or ())!r} is more than `{command}` takes; `{command} --help` shows its options"
+    return " ".join(str(error).split())
 
 
-def _explain(error: Exception) -> str:
+def _bad_value(error: "ValueError") -> str:
+    """An option whose value its setting does not take."""
     from pydantic import ValidationError
 
     from ..core.settings import ProjectSettings, explain
 
     assert isinstance(error, ValidationError)
-    return explain(error, ProjectSettings)
+    name, _, rest = explain(error, ProjectSettings).partition(" = ")
+    return f"--{name.replace('_', '-')} {rest}"
 
 
 def _fault(message: str, code: int = FAULT) -> int:

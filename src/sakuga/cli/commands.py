@@ -13,12 +13,18 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from .. import __version__, api
-from ..core import family, settings as s
+from ..core import family
+from ..core import settings as s
 from ..core.errors import SakugaError
 from ..core.project import CONFIG, Project, change_config
 from . import show
 
-app = App(name="sakuga", version=__version__, help="From films to a style LoRA for the Wan video models.")
+app = App(
+    name="sakuga",
+    version=__version__,
+    help="From films to a style LoRA for the Wan video models.",
+    default_parameter=Parameter(negative_iterable="", consume_multiple=True),
+)
 
 
 @Parameter(name="*")
@@ -26,7 +32,9 @@ app = App(name="sakuga", version=__version__, help="From films to a style LoRA f
 class Common:
     """What every command takes."""
 
-    project: Annotated[Path, Parameter(name=["--project", "-p"], help="Folder of the project (here, or above here)")] = Path()
+    project: Annotated[
+        Path, Parameter(name=["--project", "-p"], help="Folder of the project (here, or above here)")
+    ] = Path()
     json: Annotated[bool, Parameter(negative="", help="Print the result as JSON")] = False
 
     def open(self) -> Project:
@@ -41,11 +49,10 @@ Options = Parameter(name="*")
 def new(folder: Path, *, model: str = "wan2.2-t2v-a14b", trigger: str = "") -> None:
     """Make a project folder.
 
-    Parameters
-    ----------
-    folder: Where; its name is the name of the project
-    model: The model the LoRA is for
-    trigger: The word that calls the style
+    Args:
+        folder: Where; its name is the name of the project
+        model: The model the LoRA is for
+        trigger: The word that calls the style
     """
     with api.new(folder, model, trigger) as project:
         show.say(f"{project.folder} is a project for {project.member.title}; `sakuga add` films to it")
@@ -55,9 +62,8 @@ def new(folder: Path, *, model: str = "wan2.2-t2v-a14b", trigger: str = "") -> N
 def add(paths: list[Path], *, common: Common = HERE) -> None:
     """Add films, or folders of films.
 
-    Parameters
-    ----------
-    paths: Video files, or folders that hold some
+    Args:
+        paths: Video files, or folders that hold some
     """
     with common.open() as project, show.progress() as progress:
         summary = api.add(project, paths, progress=progress)
@@ -68,7 +74,10 @@ def add(paths: list[Path], *, common: Common = HERE) -> None:
         _summarise("add", summary)
         show.table(
             ("film", "size", "codec", "rate ", "length "),
-            ((f["name"], f"{f['width']}x{f['height']}", f["codec"], f["rate"] or "", _length(f["seconds"])) for f in films),
+            (
+                (f["name"], f"{f['width']}x{f['height']}", f["codec"], f["rate"] or "", _length(f["seconds"]))
+                for f in films
+            ),
         )
     _all_failed(summary)
 
@@ -93,9 +102,9 @@ def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common:
 @app.command
 def pick(
     *,
-    keep: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
-    drop: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
-    undecide: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
+    keep: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+    undecide: tuple[str, ...] = (),
     reason: str = "",
     settings: Annotated[s.PickSettings | None, Options] = None,
     common: Common = HERE,
@@ -104,18 +113,17 @@ def pick(
 
     The rule's options given here are kept in sakuga.toml.
 
-    Parameters
-    ----------
-    keep: Shots to use
-    drop: Shots to leave out
-    undecide: Shots to leave to the rule again
-    reason: Why, for --keep and --drop
+    Args:
+        keep: Shots to use
+        drop: Shots to leave out
+        undecide: Shots to leave to the rule again
+        reason: Why, for --keep and --drop
     """
-    folder = common.open().folder
-    for name, value in s.given(settings).items():
-        change_config(folder / CONFIG, f"pick.{name}", str(value).lower() if isinstance(value, bool) else str(value))
-    with Project(folder) as project, show.progress() as progress:
-        api.pick(project, keep, drop, undecide, reason=reason, progress=progress)
+    rule = s.given(settings)
+    with common.open() as project, show.progress() as progress:
+        api.pick(project, keep, drop, undecide, reason=reason, progress=progress, **rule)
+        for name, value in rule.items():
+            change_config(project.folder / CONFIG, f"pick.{name}", str(value).lower())
         rows = _shot_rows(project)
     if common.json:
         show.print_json([{k: row[k] for k in ("film", "first", "last", "kept", "reason", "name")} for row in rows])
@@ -165,7 +173,10 @@ def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common
     if common.json:
         show.print_json(findings)
     elif findings:
-        show.table(("severity", "item", "rule", "reason"), ((f["severity"], f["item"], f["rule"], f["reason"]) for f in findings))
+        show.table(
+            ("severity", "item", "rule", "reason"),
+            ((f["severity"], f["item"], f["rule"], f["reason"]) for f in findings),
+        )
     else:
         show.say("nothing wrong was found")
 
@@ -209,7 +220,13 @@ def train(*, settings: Annotated[s.TrainSettings | None, Options] = None, common
         losses = {name: {"first": ls[0], "last": ls[-1], "steps": len(ls)} for name, ls in run.losses.items() if ls}
         files = {name: str(path) for name, path in run.checkpoints.items()}
         show.print_json(
-            {"run": run.name, "stopped": run.stopped, "losses": losses, "validation": run.validation, "checkpoints": files}
+            {
+                "run": run.name,
+                "stopped": run.stopped,
+                "losses": losses,
+                "validation": run.validation,
+                "checkpoints": files,
+            }
         )
         return
     show.say(f"{run.name} {'was stopped; the same command goes on' if run.stopped else 'is done'}")
@@ -224,9 +241,8 @@ def generate(
 ) -> None:
     """Make a video from a prompt, with the project's LoRA.
 
-    Parameters
-    ----------
-    prompt: What should be seen
+    Args:
+        prompt: What should be seen
     """
     with common.open() as project, show.progress() as progress:
         video = api.generate(project, prompt, progress=progress, **s.given(settings))
@@ -278,18 +294,19 @@ def sigmas(
 ) -> None:  # fmt: skip
     """The noise levels that sampling visits, and which expert takes each.
 
-    Parameters
-    ----------
-    model: The model (that of the project by default)
-    steps: Sampling steps (the model's own by default)
-    shift: Shift (the model's own by default)
-    sampler: unipc, dpm++ or euler
+    Args:
+        model: The model (that of the project by default)
+        steps: Sampling steps (the model's own by default)
+        shift: Shift (the model's own by default)
+        sampler: unipc, dpm++ or euler
     """
     from ..nn import samplers
 
     member = family.member(model) if model else common.open().member
-    times = samplers.timesteps(sampler, steps or member.steps, shift or member.shift)
-    levels = samplers.sigmas(sampler, steps or member.steps, shift or member.shift)
+    if shift is not None and shift <= 0:
+        raise SakugaError(f"--shift is a number above 0, not {shift:g}")
+    how = sampler, member.steps if steps is None else steps, shift or member.shift
+    times, levels = samplers.timesteps(*how), samplers.sigmas(*how)
     experts = samplers.split(times, member)
     high = sum(name == member.experts[0].name for name in experts) if member.boundary else 0
     if common.json:
@@ -298,7 +315,10 @@ def sigmas(
         return
     show.table(
         ("step ", "timestep ", "sigma ", "expert"),
-        ((n + 1, f"{t:g}", f"{sigma:.4f}", e) for n, (t, sigma, e) in enumerate(zip(times, levels, experts, strict=False))),
+        (
+            (n + 1, f"{t:g}", f"{sigma:.4f}", e)
+            for n, (t, sigma, e) in enumerate(zip(times, levels, experts, strict=False))
+        ),
     )
 
 
@@ -314,7 +334,10 @@ def models(*, common: Common = HERE) -> None:
         return
     show.table(
         ("part", "size ", "licence", "found, or where to get it"),
-        ((f["role"], f"{f['gigabytes']:g} GB", f["licence"], f["path"] or f"missing: {f['name']} from {f['source']}") for f in found),
+        (
+            (f["role"], f"{f['gigabytes']:g} GB", f["licence"], f["path"] or f"missing: {f['name']} from {f['source']}")
+            for f in found
+        ),
     )
 
 
@@ -322,10 +345,9 @@ def models(*, common: Common = HERE) -> None:
 def set_(key: str, value: str, *, common: Common = HERE) -> None:
     """Change a setting in sakuga.toml; comments there survive.
 
-    Parameters
-    ----------
-    key: The setting, shots.min_seconds for instance
-    value: Its new value
+    Args:
+        key: The setting, shots.min_seconds for instance
+        value: Its new value
     """
     with common.open() as project:
         change_config(project.folder / CONFIG, key, value)
@@ -346,11 +368,10 @@ def settings(*, common: Common = HERE) -> None:
 def demo(folder: Path = Path("demo"), *, fresh: bool = False, json: bool = False) -> None:
     """The whole way on a film made on the spot and a tiny model, on a CPU, in a minute.
 
-    Parameters
-    ----------
-    folder: Where the demo's project goes
-    fresh: Begin anew instead of going on
-    json: Print the result as JSON
+    Args:
+        folder: Where the demo's project goes
+        fresh: Begin anew instead of going on
+        json: Print the result as JSON
     """
     from ..demo import run_demo
 
@@ -359,10 +380,13 @@ def demo(folder: Path = Path("demo"), *, fresh: bool = False, json: bool = False
     if json:
         show.print_json(asdict(result))
         return
-    show.say(f"{result.shots} shots, {result.items} items, {result.samples} samples, {result.steps} steps in {show.duration(result.seconds)}")
+    counts = f"{result.shots} shots, {result.items} items, {result.samples} samples, {result.steps} steps"
+    show.say(f"{counts} in {show.duration(result.seconds)}")
     show.say(f"LoRA:  {result.lora}")
     show.say(f"video: {result.video}")
-    show.say("the tiny model has random weights: it shows the way, not a picture. With your own film: sakuga new, sakuga add ...")
+    show.say(
+        "the tiny model has random weights: it shows the way, not a picture. With your own film: sakuga new, sakuga add ..."
+    )
 
 
 def _summarise(what: str, summary: Any) -> None:
@@ -393,6 +417,11 @@ def _shot_table(rows: list[dict[str, Any]]) -> None:
         ((r["name"], r["last"] - r["first"] + 1, f"{r['seconds']:.2f} s", f"{r['brightness']:.2f}", f"{r['motion']:.3f}",
           "yes" if r["kept"] else "no", r["reason"]) for r in rows),
     )  # fmt: skip
+
+
+# Help lists the commands in the order of the journey, which is the order they stand in above.
+for place, command in enumerate(name for name in app if not name.startswith("-")):
+    app[command].sort_key = place
 
 
 class _stop_on_interrupt:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 LINE_SECONDS = 10.0  # between lines where no bar can be drawn
+_UNFOLDED = 10_000  # characters
 
 errors = Console(stderr=True, highlight=False)
 out = Console(highlight=False, soft_wrap=True)
@@ -31,7 +32,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         grid.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
-    out.print(grid)
+    # a pipe has no width: nothing is folded there, so that a line is a row
+    (out if out.is_terminal else Console(highlight=False, width=_UNFOLDED)).print(grid)
 
 
 def say(message: str) -> None:
@@ -43,10 +45,7 @@ class Rate(ProgressColumn):
     """Units a second, or seconds a unit where that is more than one."""
 
     def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("")
-        unit = task.fields["unit"]
-        return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s/{unit.rstrip('s')}")
+        return Text(pace(task.speed, task.fields["unit"]) if task.speed else "")
 
 
 class Left(ProgressColumn):
@@ -54,6 +53,11 @@ class Left(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text("" if task.time_remaining is None else f"{duration(task.time_remaining)} left")
+
+
+def pace(rate: float, unit: str) -> str:
+    """12.3 steps/s, or 4.5 s/step."""
+    return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit.removesuffix('s')}"
 
 
 def duration(seconds: float) -> str:
@@ -77,8 +81,9 @@ class Shown:
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if self.task is not None:
-            fields = {"note": note} if note else {}
-            self.bars.update(self.task, advance=amount, **fields)
+            self.bars.update(self.task, advance=amount)
+            if note:
+                self.bars.update(self.task, note=note)
 
     def say(self, message: str) -> None:
         self.bars.console.print(Text(message))
@@ -88,22 +93,25 @@ class Lines:
     """Progress where no bar can be drawn (a log, a pipe): a line now and then."""
 
     def __init__(self) -> None:
-        self.what, self.unit, self.total, self.done = "", "", None, 0
+        self.what, self.unit, self.done = "", "", 0
+        self.total: int | None = None
         self.started = self.told = time.monotonic()
 
     def start(self, what: str, total: int | None, unit: str = "items") -> None:
-        self.what, self.unit, self.total, self.done = what, unit, total, 0  # type: ignore[assignment]
+        self.what, self.unit, self.total, self.done = what, unit, total, 0
         self.started = self.told = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self.done += amount
         now = time.monotonic()
-        if now - self.told >= LINE_SECONDS or (self.total and self.done >= self.total):
+        spent, ended = now - self.started, self.total is not None and self.done >= self.total
+        if self.done and (now - self.told >= LINE_SECONDS or (ended and spent >= 1)):
             self.told = now
-            rate = self.done / max(now - self.started, 1e-6)
-            left = f", {duration((self.total - self.done) / rate)} left" if self.total and rate else ""
+            rate = self.done / max(spent, 1e-6)
             of = f"/{self.total}" if self.total else ""
-            errors.print(Text(f"{self.what}: {self.done}{of} {self.unit}, {rate:.1f}/s{left} {note}".rstrip()))
+            left = f"{duration((self.total - self.done) / rate)} left" if self.total else duration(spent)
+            last = f"in {duration(spent)}" if ended else f"{left} {note}".rstrip()
+            errors.print(Text(f"{self.what}: {self.done}{of} {self.unit}, {pace(rate, self.unit)}, {last}"))
 
     def say(self, message: str) -> None:
         errors.print(Text(message))

@@ -34,7 +34,9 @@ def read_text(path: Path) -> str:
     try:
         return raw.decode(encoding).strip()
     except UnicodeDecodeError as error:
-        raise SakugaError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8 in an editor") from error
+        raise SakugaError(
+            f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8 in an editor"
+        ) from error
 
 
 def current(project: Project) -> dict[str, Caption]:

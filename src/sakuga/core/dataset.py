@@ -68,7 +68,9 @@ def encoded_samples(project: Project) -> list[Encoded]:
     words = captions.current(project)
     rows = project.rows(PLANNED)
     if not rows:
-        raise SakugaError("no sample is planned: export clips or stills that a section of sakuga.toml takes, then `sakuga plan`")
+        raise SakugaError(
+            "no sample is planned: export clips or stills that a section of sakuga.toml takes, then `sakuga plan`"
+        )
     missing = sorted({row["item"] for row in rows if not words.get(row["item"]) or not words[row["item"]].text})
     if missing:
         raise SakugaError(f"{missing[0]} has no caption ({len(missing)} without one); run `sakuga caption`")
@@ -78,8 +80,14 @@ def encoded_samples(project: Project) -> list[Encoded]:
         # of the file as it is now, not as it was exported: a clip that was replaced by hand is another clip
         content = project.sha256(project.path(row["file"]))
         latent = latent_key(row, content, project.member.fps, vae)
-        keys = {"caption": text, "latent": latent, "text": text_key(text, encoder, project.member.text.length)}
-        columns = {c: row[c] for c in ("key", "item", "file", "kind", "fps", "start", "frames", "width", "height", "repeats")}
+        keys: dict[str, Any] = {
+            "caption": text,
+            "latent": latent,
+            "text": text_key(text, encoder, project.member.text.length),
+        }
+        columns = {
+            c: row[c] for c in ("key", "item", "file", "kind", "fps", "start", "frames", "width", "height", "repeats")
+        }
         found.append(Encoded(**columns, **keys, held_out=bool(row["held_out"])))
     return found
 

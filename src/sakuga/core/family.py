@@ -147,9 +147,7 @@ class Member:
             if expert.name == name:
                 return expert
         names = [e.name for e in self.experts]
-        raise SakugaError(
-            f"{self.name} has no expert '{name}', it has {', '.join(names)}{nearest(name, names)}"
-        )
+        raise SakugaError(f"{self.name} has no expert '{name}', it has {', '.join(names)}{nearest(name, names)}")
 
     def expert_at(self, t: float) -> Expert:
         """The expert that official sampling uses at noise level `t` (already shifted); the boundary is inclusive."""
@@ -223,15 +221,15 @@ _CLIP_FILE = ModelFile(
 )
 _TEXT = (_TEXT_FILE, _TOKENIZER)
 # What experienced makers start from: stills at 512, short clips at an area of 384 squared.
-_STILLS = {"items": "stills", "resolution": (512, 512)}
-_CLIPS = {"items": "clips", "resolution": (384, 384), "rule": "head", "frames": (21, 45)}
+_STILLS: Mapping[str, Any] = {"items": "stills", "resolution": (512, 512)}
+_CLIPS: Mapping[str, Any] = {"items": "clips", "resolution": (384, 384), "rule": "head", "frames": (21, 45)}
 _DATASET = {"stills": _STILLS, "clips": _CLIPS}
 _CLIP_DATASET = {"clips": _CLIPS}  # image-to-video learns nothing from a still
 _RECIPE = {"rank": 32, "learning_rate": 2e-5, "epochs": 30}
 _LANDSCAPE_480, _LANDSCAPE_720 = (832, 480), (1280, 720)
 _TINY_SIZES = ((96, 64),)
 _TINY_FRAMES = 9
-_TINY_DATASET = {
+_TINY_DATASET: Mapping[str, Mapping[str, Any]] = {
     "stills": {"items": "stills", "resolution": _TINY_SIZES[0]},
     "clips": {"items": "clips", "resolution": _TINY_SIZES[0], "rule": "uniform", "frames": (_TINY_FRAMES,), "count": 2},
 }
@@ -315,6 +313,4 @@ def member(name: str) -> Member:
     """The row of that name; a name that is not in the table is an error that shows the nearest one."""
     if name in FAMILY:
         return FAMILY[name]
-    raise SakugaError(
-        f"'{name}' is not a model Sakuga knows{nearest(name, list(FAMILY))} (known: {', '.join(FAMILY)})"
-    )
+    raise SakugaError(f"'{name}' is not a model Sakuga knows{nearest(name, list(FAMILY))} (known: {', '.join(FAMILY)})")

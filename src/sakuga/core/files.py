@@ -35,7 +35,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
     fsync_folder(path.parent)
 
 
@@ -43,7 +43,7 @@ def move_into_place(temporary: Path, final: Path) -> None:
     """Make `temporary` durable and give it its final name."""
     fsync_file(temporary)
     final.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(temporary, final)
+    temporary.replace(final)
     fsync_folder(final.parent)
 
 

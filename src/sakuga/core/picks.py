@@ -23,7 +23,9 @@ def decide(project: Project, patterns: Sequence[str], verdict: str, reason: str 
         found = [s for s in shots if pattern in (s["name"], s["film"]) or fnmatchcase(s["name"], pattern)]
         if not found:
             names = [s["name"] for s in shots] + sorted({s["film"] for s in shots})
-            raise SakugaError(f"no shot is named '{pattern}'{nearest(pattern, names) or '; `sakuga shots --json` lists them'}")
+            raise SakugaError(
+                f"no shot is named '{pattern}'{nearest(pattern, names) or '; `sakuga shots --json` lists them'}"
+            )
         chosen |= {s["name"]: s for s in found}
     with store.transaction(project.db):
         for shot in chosen.values():

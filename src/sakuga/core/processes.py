@@ -98,7 +98,7 @@ def _main_left_alone() -> Iterator[None]:
     Without this a five-line script needs an `if __name__ == "__main__"` that nobody expects to write.
     """
     main = sys.modules["__main__"]
-    kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    kept: dict[str, Any] = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
     main.__spec__ = None
     try:
         yield

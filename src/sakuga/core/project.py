@@ -42,7 +42,9 @@ class Project:
             folder.mkdir(parents=True, exist_ok=True)
             files.write_atomic(folder / CONFIG, text)
         except OSError as error:
-            raise SakugaError(f"{folder} cannot be written: {error.strerror}; choose a folder you may write to") from error
+            raise SakugaError(
+                f"{folder} cannot be written: {error.strerror}; choose a folder you may write to"
+            ) from error
         return cls(folder)
 
     def __enter__(self) -> "Project":
@@ -142,7 +144,9 @@ def _document(path: Path) -> tomlkit.TOMLDocument:
 def first_config(member: family.Member, trigger: str) -> str:
     """The sakuga.toml of a new project: what most people change, with a word on each."""
     document = tomlkit.document()
-    document.add(tomlkit.comment("What you decide about this project. `sakuga settings` lists every setting with its default."))
+    document.add(
+        tomlkit.comment("What you decide about this project. `sakuga settings` lists every setting with its default.")
+    )
     document.add("model", tomlkit.item(member.name))
     document.add("trigger", tomlkit.item(trigger))
     document["trigger"].comment("the word that calls the style; captions start with it")

@@ -15,7 +15,7 @@ from .errors import SakugaError, nearest
 
 def setting(default: Any, help: str, *, unit: str = "", affects: bool = True, **bounds: Any) -> Any:
     """A field with its help, unit and bounds (pydantic's ge, le, gt, min_length ...)."""
-    extra = {"unit": unit, "affects": affects}
+    extra: dict[str, Any] = {"unit": unit, "affects": affects}
     text = f"{help} [{unit}]" if unit else help
     return Field(default, description=text, json_schema_extra=extra, **bounds)
 
@@ -131,9 +131,7 @@ class Section(Settings):
 class PlanSettings(Settings):
     """Counting what one epoch will be."""
 
-    holdout: float = setting(
-        0.05, "Share of the items kept out of training, for the validation loss", ge=0, le=0.5
-    )
+    holdout: float = setting(0.05, "Share of the items kept out of training, for the validation loss", ge=0, le=0.5)
 
 
 class CacheSettings(Settings):
@@ -168,7 +166,9 @@ class TrainSettings(Settings):
     save_every: int = setting(250, "Steps between checkpoints", unit="steps", ge=1)
     validate_every: int = setting(250, "Steps between validations; one before the first step", unit="steps", ge=1)
     preview_every: int = setting(500, "Steps between previews", unit="steps", ge=1)
-    prompts: str | None = setting(None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)")
+    prompts: str | None = setting(
+        None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)"
+    )
 
     def total_steps(self, samples: int) -> int:
         """Optimizer steps of a training over `samples` an epoch: no remainder is dropped."""
@@ -178,7 +178,9 @@ class TrainSettings(Settings):
 class GenerateSettings(Settings):
     """Making a video from a prompt. What is None is the model's own."""
 
-    lora: str | None = setting(None, "A LoRA file or run; the newest checkpoints of the last run by default, 'none' for none")
+    lora: str | None = setting(
+        None, "A LoRA file or run; the newest checkpoints of the last run by default, 'none' for none"
+    )
     strength: float = setting(1.0, "Strength of the LoRA")
     negative: str = setting(family.NEGATIVE_PROMPT, "What should not be seen")
     width: int | None = setting(None, "Width", unit="pixels", ge=16)
@@ -278,7 +280,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields_at(root, first["loc"][:-1])
-        return f"{where} is not a setting{nearest(str(first['loc'][-1]), known) or ' (known: ' + ', '.join(known) + ')'}"
+        return (
+            f"{where} is not a setting{nearest(str(first['loc'][-1]), known) or ' (known: ' + ', '.join(known) + ')'}"
+        )
     message = first["msg"].removeprefix("Value error, ")
     return f"{where} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 

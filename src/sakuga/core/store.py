@@ -130,7 +130,9 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         migrate(db, path)
     except sqlite3.DatabaseError as error:
-        raise SakugaError(f"{path} cannot be used: {error}; is it a file of Sakuga, in a folder you may write to?") from error
+        raise SakugaError(
+            f"{path} cannot be used: {error}; is it a file of Sakuga, in a folder you may write to?"
+        ) from error
     return db
 
 

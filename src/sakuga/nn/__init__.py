@@ -1,1 +1,1 @@
-"""The networks: transformer, VAE, text encoder and their files. Torch lives here; nothing here knows the project store."""
+"""The networks: transformer, VAE, text encoder, and their files. Torch lives here; nothing here knows the store."""

@@ -16,7 +16,9 @@ def pick_device(name: str | None) -> torch.device:
     except RuntimeError as error:
         raise SakugaError(f"device '{name}' is not known; use cpu, cuda or cuda:0") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SakugaError(f"device '{name}' is not there: this torch ({torch.__version__}) sees no NVIDIA card; use cpu")
+        raise SakugaError(
+            f"device '{name}' is not there: this torch ({torch.__version__}) sees no NVIDIA card; use cpu"
+        )
     return device
 
 

@@ -39,7 +39,9 @@ def fit_size(member: Member, width: int, height: int, frames: int) -> tuple[int,
     step = member.side_step
     size = width // step * step, height // step * step, member.floor_frames(frames)
     if min(size) < 1:
-        raise SakugaError(f"{width}x{height} with {frames} frames is too small: {member.title} needs {step}x{step} and 1 frame")
+        raise SakugaError(
+            f"{width}x{height} with {frames} frames is too small: {member.title} needs {step}x{step} and 1 frame"
+        )
     return size
 
 

@@ -47,7 +47,9 @@ def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -
         pixels_BCFHW = pixels(facts).to(parts.device)
         latent = parts.vae().encode(pixels_BCFHW)[0].cpu()
         if not torch.isfinite(latent).all():
-            raise SakugaError(f"{facts['item']}: the VAE gave values that are not numbers; look at the clip, or try another precision")
+            raise SakugaError(
+                f"{facts['item']}: the VAE gave values that are not numbers; look at the clip, or try another precision"
+            )
         file, tensors = latent_file(facts["key"]), {"latent": latent.half().contiguous()}
     target = scratch.file(file)
     save_file(tensors, target)
@@ -63,7 +65,9 @@ def pixels(facts: Mapping[str, Any]) -> torch.Tensor:
         wanted = _window(facts)
         decoded = {index: fit(rgb, *size) for index, rgb in media.frames(path, sorted(set(wanted)))}
         if len(decoded) < len(set(wanted)):
-            raise SakugaError(f"{path.name} has fewer frames than when it was planned; run `sakuga export` and `sakuga plan`")
+            raise SakugaError(
+                f"{path.name} has fewer frames than when it was planned; run `sakuga export` and `sakuga plan`"
+            )
         pictures = [decoded[index] for index in wanted]
     stacked_FHWC = torch.from_numpy(np.stack(pictures)).float()
     return stacked_FHWC.permute(3, 0, 1, 2)[None] / 127.5 - 1

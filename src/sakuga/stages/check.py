@@ -14,7 +14,6 @@ from ..core.samples.enumeration import enumerate_samples
 from ..core.settings import CheckSettings
 from ..core.stage import Item, Rows, Scratch, Stage
 
-
 Finding = tuple[str, str, str]  # severity, rule, reason
 
 
@@ -60,7 +59,9 @@ def _file_findings(facts: Mapping[str, Any]) -> list[Finding]:
     except SakugaError as error:
         return [("error", "unreadable", str(error))]
     if broken or counted != facts["frames"]:
-        return [("error", "unreadable", f"{counted} of {facts['frames']} frames can be read; export or replace the clip")]
+        return [
+            ("error", "unreadable", f"{counted} of {facts['frames']} frames can be read; export or replace the clip")
+        ]
     return []
 
 

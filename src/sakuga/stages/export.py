@@ -93,8 +93,10 @@ def _clip(
     info = write_clip(target, _pictures(path, timeline, chosen, settings.max_height), fps, settings.quality)
     counted = len(media.scan_times(target))
     if counted != len(chosen):
-        raise SakugaError(f"{name}: {len(chosen)} frames were written and {counted} can be read back; is {path.name} damaged?")
-    row = {"name": f"clips/{name}", "kind": "clip", "file": file, "sha256": files.file_sha256(target)}
+        raise SakugaError(
+            f"{name}: {len(chosen)} frames were written and {counted} can be read back; is {path.name} damaged?"
+        )
+    row: dict[str, Any] = {"name": f"clips/{name}", "kind": "clip", "file": file, "sha256": files.file_sha256(target)}
     row |= {"width": info.width, "height": info.height, "frames": info.frames, "fps": str(fps)}
     return row | {"shot": facts["name"], "first": chosen[0], "last": chosen[-1]}
 
@@ -112,7 +114,12 @@ def _stills(
         file = f"dataset/stills/{name}.png"
         target = scratch.file(file)
         write_png(target, rgb)
-        row = {"name": f"stills/{name}", "kind": "still", "file": file, "sha256": files.file_sha256(target)}
+        row: dict[str, Any] = {
+            "name": f"stills/{name}",
+            "kind": "still",
+            "file": file,
+            "sha256": files.file_sha256(target),
+        }
         row |= {"width": rgb.shape[1], "height": rgb.shape[0], "frames": 1, "fps": "0"}
         rows.append(row | {"shot": facts["name"], "first": index, "last": index})
     return rows

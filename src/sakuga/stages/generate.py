@@ -103,7 +103,9 @@ def find_loras(project: Project, wanted: str | None) -> dict[str, Path]:
         return _of_file(path, names)
     if any(row["name"] == wanted for row in project.rows("SELECT name FROM run")):
         return {c.expert: c.path for c in runs.checkpoints(project, wanted)}
-    raise SakugaError(f"'{wanted}' is neither a LoRA file nor a run of this project; give the path of a .safetensors file")
+    raise SakugaError(
+        f"'{wanted}' is neither a LoRA file nor a run of this project; give the path of a .safetensors file"
+    )
 
 
 def _of_file(path: Path, names: list[str]) -> dict[str, Path]:

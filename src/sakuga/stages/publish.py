@@ -17,7 +17,6 @@ from ..nn.device import DTYPES
 from ..nn.lora import Hashes, hashes, load_lora, save_lora
 
 
-
 @dataclass(frozen=True)
 class Published:
     """A file ready to share, and the names that sites and viewers know it by."""
@@ -40,7 +39,9 @@ def publish(project: Project, settings: PublishSettings, progress: Progress | No
     for checkpoint in chosen:
         lora = load_lora(checkpoint.path)
         if not lora.tensors or lora.unused:
-            raise SakugaError(f"{checkpoint.path} is not a whole LoRA ({len(lora.unused)} keys make no layer); name another step")
+            raise SakugaError(
+                f"{checkpoint.path} is not a whole LoRA ({len(lora.unused)} keys make no layer); name another step"
+            )
         ending = f"-{checkpoint.expert}" if len(chosen) > 1 or len(project.member.experts) > 1 else ""
         path = folder / f"{safe_stem(title)}{ending}.safetensors"
         save_lora(path, lora.tensors, metadata(project, checkpoint, title, settings), DTYPES[settings.precision])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def _work(facts: Mapping[str, Any], settings: ShotSettings, scratch: Scratch) ->
         raise SakugaError(f"no frame of {path} can be decoded; leave it out or convert it with another program")
     timeline = Timeline(look.stamps, snap_rate(look.stamps, info.tick, info.declared))
     cuts = [0, *(cut for cut in finder.finish() if cut < len(look.stamps)), len(look.stamps)]
-    spans = [(first, after - 1) for first, after in zip(cuts, cuts[1:], strict=False)]
+    spans = [(first, after - 1) for first, after in pairwise(cuts)]
     row = {"film": facts["name"], "frames": len(look.stamps), "rate": str(timeline.rate) if timeline.rate else None}
     row |= {"times": pack(look.stamps), "note": "; ".join(look.faults)}
     return {"timeline": [row], "shot": [_shot(facts["name"], span, look, timeline, scratch) for span in spans]}

@@ -92,9 +92,7 @@ def epoch_size(samples: Iterable[Sample]) -> int:
 def _samples(item: ItemFacts, name: str, section: Section, member: Member) -> list[Sample]:
     choose = bucket_for if section.buckets else fixed_size
     width, height = choose(item.width, item.height, *section.resolution, member.side_step, section.upscale)
-    return [
-        Sample(item, name, window, width, height, section.repeats) for window in _windows(item, section, member)
-    ]
+    return [Sample(item, name, window, width, height, section.repeats) for window in _windows(item, section, member)]
 
 
 def _windows(item: ItemFacts, section: Section, member: Member) -> list[Window]:

@@ -4,6 +4,6 @@
 `measure` validates and `preview` looks.
 """
 
-from .loop import StepReport, train
+from .loop import Run, StepReport, train
 
-__all__ = ["StepReport", "train"]
+__all__ = ["Run", "StepReport", "train"]

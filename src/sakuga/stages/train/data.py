@@ -85,7 +85,9 @@ def _read(path: Path, name: str) -> Tensor:
     try:
         return load_file(path)[name]
     except (OSError, KeyError, ValueError) as error:
-        raise SakugaError(f"{path.name} is missing from the cache or damaged; delete it and run `sakuga cache`") from error
+        raise SakugaError(
+            f"{path.name} is missing from the cache or damaged; delete it and run `sakuga cache`"
+        ) from error
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:

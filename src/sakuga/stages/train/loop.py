@@ -158,7 +158,7 @@ class _Training:
         losses: list[Tensor] = []
         for draw in draws:
             loss = self._loss(draw)
-            (loss / len(draws)).backward()  # type: ignore[no-untyped-call]
+            (loss / len(draws)).backward()
             losses.append(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
         each = torch.stack([*losses, norm.detach()]).tolist()  # the one wait for the device
@@ -224,7 +224,11 @@ class _Training:
     def _save(self, number: int) -> None:
         """A checkpoint, then the state that it can be gone on from, then the rows that say so."""
         path = self._checkpoint_path(number)
-        metadata = {"sakuga_step": str(number), "sakuga_expert": self.expert.name, "sakuga_model": self.parts.member.name}
+        metadata = {
+            "sakuga_step": str(number),
+            "sakuga_expert": self.expert.name,
+            "sakuga_model": self.parts.member.name,
+        }
         save_lora(path, self.lora.tensors(), metadata, torch.float32)
         save_state(state_path(self.run.folder, self.expert.name), number, self.lora, self.optimizer)
         record.note_checkpoint(self.project, self.row, number, path)

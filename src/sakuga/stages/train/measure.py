@@ -32,10 +32,6 @@ def validation_draws(
 
 
 @torch.no_grad()
-def validate(
-    loss_of: Callable[[Draw], torch.Tensor], draws: dict[float, list[Draw]]
-) -> dict[float, float]:
+def validate(loss_of: Callable[[Draw], torch.Tensor], draws: dict[float, list[Draw]]) -> dict[float, float]:
     """The mean loss at each noise level."""
     return {t: float(torch.stack([loss_of(d) for d in at]).mean()) for t, at in draws.items()}
-
-

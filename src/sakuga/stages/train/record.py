@@ -43,7 +43,9 @@ def open_run(project: Project, settings: TrainSettings, weights: dict[str, str])
         raise SakugaError(f"a run named {name} is there already; give another --name, or let it resume")
     changed = sorted(k for k, v in settings.that_matter().items() if frozen.that_matter().get(k) != v and k != "steps")
     if changed:
-        raise SakugaError(f"run {name} was begun with another {', '.join(changed)}; give a new --name to train with these settings")
+        raise SakugaError(
+            f"run {name} was begun with another {', '.join(changed)}; give a new --name to train with these settings"
+        )
     if json.loads(row["weights"]) != weights:
         raise SakugaError(f"run {name} was begun on other model files; bring them back, or give a new --name")
     store_settings = settings.model_dump_json()
