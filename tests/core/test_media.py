@@ -469,7 +469,7 @@ def bomb(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda p: p.write_bytes(b""), lambda p: p.write_text("no"), bomb, lambda p: None], ids=str
+    "make", [lambda p: p.write_bytes(b""), lambda p: p.write_text("no"), bomb, lambda p: None], ids=["empty", "text", "bomb", "missing"]
 )
 def test_a_picture_that_cannot_be_read_is_one_sentence(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     path = tmp_path / "a.png"

@@ -115,9 +115,11 @@ def text_file(key: str) -> str:
 def held_out(groups: Iterable[str], share: float) -> set[str]:
     """Which groups of items (those of one shot) are kept out of training.
 
-    Decided by the names alone, so that a dataset that grows keeps its split; at least one group where there are two.
+    Decided by the names alone, so that a dataset that grows keeps its split. Where there are two groups or more, at
+    least one is kept out, and at least one is not.
     """
     places = {name: int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big") / 2**64 for name in groups}
     if share == 0 or len(places) < 2:
         return set()
-    return {name for name, place in places.items() if place < share} or {min(places, key=lambda name: places[name])}
+    first, *between, _ = sorted(places, key=lambda name: places[name])
+    return {first} | {name for name in between if places[name] < share}

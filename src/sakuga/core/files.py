@@ -1,9 +1,11 @@
 """Files that are whole or not there: written beside, made durable, then renamed. And what a file's content is."""
 
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,21 +31,35 @@ def fsync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace `path` by `content`: at any moment the old or the new file is there, whole."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     fsync_folder(path.parent)
 
 
 def move_into_place(temporary: Path, final: Path) -> None:
-    """Make `temporary` durable and give it its final name."""
+    """Make `temporary` durable and give it its final name, also where a folder of it is a link to another disk."""
     fsync_file(temporary)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary.replace(final)
+    try:
+        temporary.replace(final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = final.with_name(final.name + ".tmp")
+        shutil.copyfile(temporary, beside)
+        fsync_file(beside)
+        beside.replace(final)
+        temporary.unlink()
     fsync_folder(final.parent)
 
 
@@ -59,8 +75,8 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
 
 
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # what Windows does not take in a file name
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')  # what Windows, or UTF-8, does not take in a file name
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{d}{n}" for d in ("com", "lpt") for n in "123456789¹²³")}
 
 
 def safe_stem(name: str, longest: int = 80) -> str:
@@ -69,7 +85,6 @@ def safe_stem(name: str, longest: int = 80) -> str:
     The limit is in UTF-8 bytes, since that is what file systems count.
     """
     stem = _FORBIDDEN.sub("_", name).strip(" .") or "film"
-    while len(stem.encode("utf-8")) > longest:
-        stem = stem[:-1]
-    stem = stem.rstrip(" .")
-    return f"_{stem}" if stem.lower() in _DEVICES else stem
+    if stem.split(".")[0].rstrip().lower() in _DEVICES:  # Windows looks no further than the first dot
+        stem = f"_{stem}"
+    return stem.encode("utf-8")[:longest].decode("utf-8", "ignore").rstrip(" .")

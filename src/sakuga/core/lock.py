@@ -2,11 +2,12 @@
 
 import os
 import socket
+import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import store
@@ -71,5 +72,6 @@ def _take(path: Path, command: str, token: str) -> None:
 def _beat(path: Path, token: str, stop: threading.Event) -> None:
     db = store.connect(path)
     while not stop.wait(BEAT_SECONDS):
-        db.execute("UPDATE lock SET heartbeat = ? WHERE token = ?", (time.time(), token))
+        with suppress(sqlite3.Error):  # a disk full for a while must not stop the heart: the next beat may pass
+            db.execute("UPDATE lock SET heartbeat = ? WHERE token = ?", (time.time(), token))
     db.close()

@@ -53,8 +53,8 @@ def find(member: Member, settings: ModelSettings, project: Path) -> dict[str, Pa
             missing.append(f"models.{file.role} = {given!r} is not there; correct it in sakuga.toml")
         elif path is None:
             missing.append(
-                f"the {file.role} file is missing: get {file.names[0]} ({file.gigabytes:g} GB, {file.licence}) from {file.source} "
-                f"and put it into {folder}, or give its path as models.{file.role} in sakuga.toml"
+                f"the {file.role} file is missing: get {file.names[0]} ({file.gigabytes:g} GB, {file.licence}) "
+                f"from {file.source} and put it into {folder}, or give its path as models.{file.role} in sakuga.toml"
             )
         else:
             found[file.role] = path

@@ -1,7 +1,7 @@
 """What people decided about shots. A decision is kept with its span of frames, so that it outlives new cuts."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,14 +13,16 @@ SAME_SHOT = 0.8  # a decision speaks for a shot when their frames overlap by thi
 
 
 def decide(project: Project, patterns: Sequence[str], verdict: str, reason: str = "") -> list[str]:
-    """Note `keep`, `drop` or `undecided` for every shot that a pattern names (`film_000074`, `film*`, or the film itself).
+    """Note `keep`, `drop` or `undecided` for every shot that a pattern names.
 
-    Returns the shots' names. Raises SakugaError for a pattern that names none; then nothing is noted.
+    A pattern is a shot (`film_000074`), a film, or has `*` and `?` in it; brackets are plain, since films' names have
+    them. Returns the shots' names. Raises SakugaError for a pattern that names none; then nothing is noted.
     """
     shots = project.rows("SELECT name, film, first, last FROM shot ORDER BY film, first")
     chosen: dict[str, dict[str, Any]] = {}
     for pattern in patterns:
-        found = [s for s in shots if pattern in (s["name"], s["film"]) or fnmatchcase(s["name"], pattern)]
+        wild = pattern.replace("[", "[[]")
+        found = [s for s in shots if pattern in (s["name"], s["film"]) or fnmatchcase(s["name"], wild)]
         if not found:
             names = [s["name"] for s in shots] + sorted({s["film"] for s in shots})
             raise SakugaError(
@@ -34,21 +36,22 @@ def decide(project: Project, patterns: Sequence[str], verdict: str, reason: str 
     return list(chosen)
 
 
+# decisions that begin less than a shot's length before it, or inside it: no other can overlap by as much as is asked
+_NEAR = """
+SELECT shot.name, shot.first AS shot_first, shot.last AS shot_last, decision.*
+FROM shot JOIN decision ON decision.film = shot.film
+  AND decision.first BETWEEN 2 * shot.first - shot.last - 1 AND shot.last
+ORDER BY decision.id
+"""
+
+
 def decided(project: Project) -> dict[str, tuple[bool, str]]:
     """The newest decision on each shot that has one: name -> (kept, reason)."""
-    by_film: dict[str, list[dict[str, Any]]] = {}
-    for row in project.rows("SELECT film, first, last, verdict, reason FROM decision ORDER BY id DESC"):
-        by_film.setdefault(row["film"], []).append(row)
-    verdicts: dict[str, tuple[bool, str]] = {}
-    for shot in project.rows("SELECT name, film, first, last FROM shot"):
-        newest = next(_speaking_for(shot, by_film.get(shot["film"], [])), None)
-        if newest is not None and newest["verdict"] != "undecided":
-            verdicts[shot["name"]] = (newest["verdict"] == "keep", newest["reason"])
-    return verdicts
-
-
-def _speaking_for(shot: dict[str, Any], decisions: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (d for d in decisions if overlap((shot["first"], shot["last"]), (d["first"], d["last"])) >= SAME_SHOT)
+    newest: dict[str, dict[str, Any]] = {}
+    for row in project.rows(_NEAR):
+        if overlap((row["shot_first"], row["shot_last"]), (row["first"], row["last"])) >= SAME_SHOT:
+            newest[row["name"]] = row
+    return {name: (d["verdict"] == "keep", d["reason"]) for name, d in newest.items() if d["verdict"] != "undecided"}
 
 
 def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:

@@ -90,14 +90,15 @@ class Project:
         """sha256 of a file, remembered by its size and time of change."""
         try:
             stat = path.stat()
+            known = self.rows("SELECT * FROM file_hash WHERE path = ?", str(path))
+            if known and (known[0]["size"], known[0]["mtime"]) == (stat.st_size, stat.st_mtime_ns):
+                return str(known[0]["sha256"])
+            sha256 = files.file_sha256(path)
         except OSError as error:
             raise SakugaError(f"{path} cannot be read: {error.strerror}") from error
-        known = self.rows("SELECT * FROM file_hash WHERE path = ?", str(path))
-        if known and (known[0]["size"], known[0]["mtime"]) == (stat.st_size, stat.st_mtime_ns):
-            return str(known[0]["sha256"])
-        row = {"path": str(path), "size": stat.st_size, "mtime": stat.st_mtime_ns, "sha256": files.file_sha256(path)}
+        row = {"path": str(path), "size": stat.st_size, "mtime": stat.st_mtime_ns, "sha256": sha256}
         store.insert(self.db, "file_hash", row, replace=True)
-        return str(row["sha256"])
+        return sha256
 
 
 def relative_to(path: Path, folder: Path) -> str | None:
@@ -124,17 +125,32 @@ def change_config(path: Path, key: str, value: str) -> None:
         table = table[part]
         if not isinstance(table, dict):
             raise SakugaError(f"{path.name}: {part} is a setting, not a group of settings")
+    faults: list[SakugaError] = []
+    for reading in _readings(value):
+        table[last] = reading
+        try:
+            parse(document.unwrap(), CONFIG)
+        except SakugaError as error:
+            faults.append(error)
+            continue
+        files.write_atomic(path, tomlkit.dumps(document))
+        return
+    raise faults[0]
+
+
+def _readings(value: str) -> list[Any]:
+    """What a value given in a shell may mean: TOML, or else the bare word, since nobody wants to quote quotes there."""
     try:
-        table[last] = tomlkit.value(value)
+        return [tomlkit.value(value), value]
     except TOMLKitError:
-        table[last] = value  # a bare word is text: nobody wants to quote quotes in a shell
-    parse(document.unwrap(), CONFIG)
-    files.write_atomic(path, tomlkit.dumps(document))
+        return [value]
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
+        return tomlkit.parse(path.read_bytes().decode("utf-8-sig"))  # as bytes, so that line ends stay what they are
+    except OSError as error:
+        raise SakugaError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SakugaError(f"{path} is not UTF-8 text; save it as UTF-8") from error
     except TOMLKitError as error:

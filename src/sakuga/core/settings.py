@@ -5,12 +5,14 @@ Settings made with `affects=False` cannot change a result and stay outside finge
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self, TypeVar
+from string import Formatter
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from . import family
 from .errors import SakugaError, nearest
+from .files import safe_stem
 
 
 def setting(default: Any, help: str, *, unit: str = "", affects: bool = True, **bounds: Any) -> Any:
@@ -23,7 +25,7 @@ def setting(default: Any, help: str, *, unit: str = "", affects: bool = True, **
 class Settings(BaseModel):
     """What all settings share: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     def that_matter(self) -> dict[str, Any]:
         """The settings that can change a result, as plain JSON values: what a fingerprint is made of."""
@@ -91,10 +93,10 @@ class CaptionSettings(Settings):
     @field_validator("template")
     @classmethod
     def _known_fields(cls, template: str) -> str:
-        try:
-            template.format(trigger="", shot="", film="", seconds="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"{{{error}}} is not one of {{trigger}}, {{shot}}, {{film}}, {{seconds}}") from error
+        known = ("trigger", "shot", "film", "seconds")
+        for _, name, form, conversion in Formatter().parse(template):  # its ValueError tells of a lone brace
+            if name is not None and (name not in known or form or conversion):
+                raise ValueError(f"{{{name}}} is not one of {', '.join(f'{{{k}}}' for k in known)}")
         return template
 
 
@@ -140,6 +142,9 @@ class CacheSettings(Settings):
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
 
 
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class TrainSettings(Settings):
     """One training. `steps` are optimizer steps of each expert."""
 
@@ -151,7 +156,7 @@ class TrainSettings(Settings):
     rank: int = setting(32, "Rank of the LoRA", ge=1, le=1024)
     alpha: float | None = setting(None, "Scale of the LoRA is alpha / rank; rank by default", gt=0)
     learning_rate: float = setting(2e-5, "Learning rate of AdamW", gt=0)
-    betas: tuple[float, float] = setting((0.9, 0.99), "Betas of AdamW")
+    betas: tuple[_Beta, _Beta] = setting((0.9, 0.99), "Betas of AdamW")
     weight_decay: float = setting(0.01, "Weight decay of AdamW", ge=0)
     eps: float = setting(1e-8, "Epsilon of AdamW", gt=0)
     warmup: int = setting(0, "Steps over which the rate rises to its full value", unit="steps", ge=0)
@@ -159,7 +164,7 @@ class TrainSettings(Settings):
     max_norm: float = setting(1.0, "Gradients are clipped to this norm", gt=0)
     time: Literal["sigmoid", "uniform"] = setting("sigmoid", "How noise levels are drawn before the shift")
     shift: float | None = setting(None, "Shift of the noise levels; the model's own by default", gt=0)
-    seed: int = setting(1, "Seed of order, noise and noise levels", ge=0)
+    seed: int = setting(1, "Seed of order, noise and noise levels", ge=0, lt=2**63)
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
@@ -169,6 +174,13 @@ class TrainSettings(Settings):
     prompts: str | None = setting(
         None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)"
     )
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str | None) -> str | None:
+        if name is not None and name != safe_stem(name):
+            raise ValueError(f"the run's folder cannot be named so; '{safe_stem(name)}' would do")
+        return name
 
     def total_steps(self, samples: int) -> int:
         """Optimizer steps of a training over `samples` an epoch: no remainder is dropped."""
@@ -283,6 +295,10 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
         return (
             f"{where} is not a setting{nearest(str(first['loc'][-1]), known) or ' (known: ' + ', '.join(known) + ')'}"
         )
+    if first["type"] == "missing":  # of settings, only the values of a list can be
+        return f"{where.rpartition('.')[0]} = {first['input']!r}: too few values"
+    if first["type"] == "model_type":
+        return f"{where} = {first['input']!r}: this is a group of settings, not one of them"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 

@@ -107,14 +107,16 @@ CREATE TABLE job (
 
 -- bookkeeping of the stage runner
 CREATE TABLE work (
-  stage TEXT NOT NULL, item TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
+  stage TEXT NOT NULL, item TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
   reason TEXT NOT NULL DEFAULT '', traceback TEXT NOT NULL DEFAULT '', seconds REAL NOT NULL, ended REAL NOT NULL,
   PRIMARY KEY (stage, item)) WITHOUT ROWID;
 CREATE TABLE output (
   path TEXT PRIMARY KEY, stage TEXT NOT NULL, item TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX output_item ON output (stage, item);
 CREATE TABLE trash (path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE file_hash (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID
+CREATE TABLE file_hash (
+  path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
@@ -122,6 +124,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the store at `path`, made and brought up to this version's schema where needed."""
+    db: sqlite3.Connection | None = None
     try:
         db = sqlite3.connect(path, timeout=60, isolation_level=None)
         db.row_factory = sqlite3.Row
@@ -129,11 +132,15 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA foreign_keys = ON")
         migrate(db, path)
-    except sqlite3.DatabaseError as error:
+        return db
+    except (sqlite3.DatabaseError, SakugaError) as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, SakugaError):
+            raise
         raise SakugaError(
             f"{path} cannot be used: {error}; is it a file of Sakuga, in a folder you may write to?"
         ) from error
-    return db
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -141,7 +148,8 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise SakugaError(
-            f"{path} was written by a newer Sakuga (schema {version}, this one knows {len(MIGRATIONS)}); update Sakuga to open it"
+            f"{path} was written by a newer Sakuga (schema {version}, this one knows {len(MIGRATIONS)}); "
+            "update Sakuga to open it"
         )
     while version < len(MIGRATIONS):
         with transaction(db):
@@ -159,14 +167,15 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db
+        db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # a full disk makes SQLite roll back by itself
+            db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")
 
 
 def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any], *, replace: bool = False) -> None:
-    """Insert one row; `replace` takes the place of one with the same primary key. Names come from our code, never from input."""
+    """Insert one row; `replace` takes the place of one with the same primary key. Names are from our code, not input."""
     columns = ", ".join(row)
     marks = ", ".join("?" * len(row))
     verb = "INSERT OR REPLACE" if replace else "INSERT"

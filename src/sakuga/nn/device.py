@@ -15,10 +15,14 @@ def pick_device(name: str | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise SakugaError(f"device '{name}' is not known; use cpu, cuda or cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise SakugaError(f"device '{name}' is none that Sakuga works on; use cpu, cuda or cuda:0")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SakugaError(
             f"device '{name}' is not there: this torch ({torch.__version__}) sees no NVIDIA card; use cpu"
         )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SakugaError(f"device '{name}' is not there: the last of this machine is cuda:{torch.cuda.device_count() - 1}")
     return device
 
 

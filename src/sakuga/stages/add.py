@@ -15,7 +15,8 @@ from ..core.stage import Item, Rows, Scratch, Stage
 def note_films(project: Project, paths: Iterable[Path | str]) -> list[str]:
     """Note which films a person adds; folders give the films inside. Returns their names in the project.
 
-    Raises SakugaError for a path that is not there. A film that was added before keeps its name.
+    Raises SakugaError for a path that is not there. A film that was added before keeps its name, also where its file
+    has moved since.
     """
     from ..core.media.picture import VIDEO_SUFFIXES
 
@@ -23,7 +24,7 @@ def note_films(project: Project, paths: Iterable[Path | str]) -> list[str]:
     for path in _expand(paths, VIDEO_SUFFIXES):
         full = path.resolve()
         known = project.rows("SELECT name FROM source_film WHERE path = ?", str(full))
-        name = known[0]["name"] if known else _free_name(project, full)
+        name = known[0]["name"] if known else _moved(project, full) or _free_name(project, full)
         row = {"name": name, "path": str(full), "relative": relative_to(full, project.folder), "added": time.time()}
         store.insert(project.db, "source_film", row, replace=True)
         names.append(name)
@@ -34,7 +35,7 @@ def _expand(paths: Iterable[Path | str], suffixes: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for given in map(Path, paths):
         if given.is_dir():
-            inside = sorted(p for p in given.iterdir() if p.suffix.lower() in suffixes)
+            inside = sorted(p for p in given.iterdir() if p.suffix.lower() in suffixes and p.is_file())
             if not inside:
                 raise SakugaError(f"{given} holds no film; name the films, or a folder that holds them")
             found += inside
@@ -43,6 +44,15 @@ def _expand(paths: Iterable[Path | str], suffixes: Iterable[str]) -> list[Path]:
         else:
             raise SakugaError(f"{given} is not there; check the path")
     return found
+
+
+def _moved(project: Project, path: Path) -> str | None:
+    """The name of a film that is no longer where it was and has the content of `path`."""
+    for film in project.rows("SELECT name, sha256, size FROM film ORDER BY name"):
+        gone = not project.film_path(film["name"]).is_file()
+        if gone and film["size"] == path.stat().st_size and film["sha256"] == project.sha256(path):
+            return str(film["name"])
+    return None
 
 
 def _free_name(project: Project, path: Path) -> str:
@@ -54,11 +64,13 @@ def _free_name(project: Project, path: Path) -> str:
 
 
 def _items(project: Project, settings: Settings) -> list[Item]:
+    """A film whose disk is away stays as it is known: its shots and clips are still good."""
     films = project.rows("SELECT name FROM source_film ORDER BY added, name")
+    known = {film["name"]: film["sha256"] for film in project.rows("SELECT name, sha256 FROM film")}
     items = []
     for film in films:
         path = project.film_path(film["name"])
-        content = {"sha256": project.sha256(path) if path.is_file() else "missing"}
+        content = {"sha256": project.sha256(path) if path.is_file() else known.get(film["name"], "missing")}
         facts = {"name": film["name"], "path": str(path), **content}
         items.append(Item(film["name"], content, facts))
     return items

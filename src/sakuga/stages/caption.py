@@ -26,17 +26,18 @@ def _items(project: Project, settings: CaptionSettings) -> list[Item]:
     for row in project.rows(QUERY):
         known = words.get(row["name"])
         by_person = known.text if known is not None and known.origin == captions.PERSON else None
-        facts = row | {"trigger": project.settings.trigger, "by_person": by_person}
-        items.append(Item(row["name"], facts, facts))
+        content = row | {"trigger": project.settings.trigger, "by_person": by_person}
+        items.append(Item(row["name"], content, content | {"now": known.text if known else None}))
     return items
 
 
 def _work(facts: Mapping[str, Any], settings: CaptionSettings, scratch: Scratch) -> Rows:
     text = facts["by_person"]
     rows: Rows = {}
-    if text is None:
+    if not text:  # a file that a person emptied holds no words of theirs
         text = from_template(settings.template, facts)
-        rows = {"caption": [{"item": facts["name"], "text": text, "origin": "template", "made": time.time()}]}
+        if text != facts["now"]:
+            rows = {"caption": [{"item": facts["name"], "text": text, "origin": "template", "made": time.time()}]}
     scratch.file(captions.sidecar(facts["file"])).write_text(text + "\n", encoding="utf-8", newline="\n")
     return rows
 
@@ -46,7 +47,7 @@ def from_template(template: str, facts: Mapping[str, Any]) -> str:
     text = template.format(
         trigger=facts["trigger"], shot=describe(facts), film=facts["film"] or "", seconds=f"{facts['seconds'] or 0:.1f}"
     )
-    return text.strip().removeprefix(".").strip()
+    return text.strip() if facts["trigger"] else text.lstrip(" .,:;-").strip()
 
 
 def describe(facts: Mapping[str, Any]) -> str:

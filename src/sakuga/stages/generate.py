@@ -19,6 +19,10 @@ from ..nn.parts import Parts
 from ..nn.render import Request, fit_size, latents_of, pictures_of
 
 NONE = "none"
+_WITH_CHECKPOINT = """
+SELECT run.name FROM checkpoint JOIN run_expert ON run_expert.id = run_expert JOIN run ON run.id = run
+ORDER BY run.id DESC LIMIT 1
+"""
 _PAIR = re.compile(r"(?P<stem>.*)-(?P<expert>high|low)$")
 
 
@@ -58,7 +62,7 @@ def generate(project: Project, prompt: str, settings: GenerateSettings, progress
         progress.advance(1, report.expert)
 
     latents = latents_of(member, experts, request, device, on_step)
-    path = Path(settings.out) if settings.out else _free_path(project, prompt, settings.seed)
+    path = _out(project, prompt, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     frames = pictures_of(parts.vae(), latents)
@@ -96,8 +100,8 @@ def find_loras(project: Project, wanted: str | None) -> dict[str, Path]:
     if wanted == NONE:
         return {}
     if wanted is None:
-        trained = project.rows("SELECT id FROM checkpoint JOIN run_expert ON run_expert.id = run_expert LIMIT 1")
-        return {c.expert: c.path for c in runs.checkpoints(project, None)} if trained else {}
+        trained = project.rows(_WITH_CHECKPOINT)
+        return {c.expert: c.path for c in runs.checkpoints(project, trained[0]["name"])} if trained else {}
     path = Path(wanted)
     if path.is_file():
         return _of_file(path, names)
@@ -116,9 +120,15 @@ def _of_file(path: Path, names: list[str]) -> dict[str, Path]:
     return {name: file for name, file in both.items() if file.is_file()}
 
 
-def _free_path(project: Project, prompt: str, seed: int) -> Path:
-    """A name in `generated` that is not taken."""
-    folder, stem = project.folder / "generated", f"{safe_stem(prompt, 48)}-{seed}"
+def _out(project: Project, prompt: str, settings: GenerateSettings) -> Path:
+    """The file that was asked for; else a name that is not taken, in the folder asked for or in `generated`."""
+    folder = project.folder / "generated"
+    if settings.out is not None:
+        asked = Path(settings.out)
+        if not asked.is_dir():
+            return asked
+        folder = asked
+    stem = f"{safe_stem(prompt, 48)}-{settings.seed}"
     number = 1
     while (folder / f"{stem}-{number}.mp4").exists():
         number += 1

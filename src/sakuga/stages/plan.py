@@ -32,6 +32,10 @@ def _work(facts: Mapping[str, Any], settings: PlanSettings, scratch: Scratch) ->
         rows["sample"].append({"key": f"{sample.section}/{sample.key}", **place, **size, "held_out": held})
     for drop in drops:
         rows["sample_drop"].append({"item": drop.item.name, "section": drop.section, "reason": drop.reason})
+    used = {sample.item.name for sample in samples} | {drop.item.name for drop in drops}
+    for item in facts["items"]:
+        if item.name not in used:
+            rows["sample_drop"].append({"item": item.name, "section": "", "reason": "no section of sakuga.toml takes it"})
     return rows
 
 
@@ -70,7 +74,9 @@ def read_plan(project: Project, train: TrainSettings) -> Plan:
     total = sum(row["repeats"] for row in samples)
     trained = sum(row["repeats"] for row in samples if not row["held_out"])
     steps = train.total_steps(trained)
-    experts = dict.fromkeys(train.experts or [e.name for e in project.member.experts], steps * train.accumulation)
+    seen = train.epochs * trained if train.steps is None else steps * train.accumulation
+    names = train.experts or [expert.name for expert in project.member.experts]
+    experts = {project.member.expert(name).name: seen for name in names}
     dropped = project.rows("SELECT item, section, reason FROM sample_drop ORDER BY section, item")
-    epochs = steps * train.accumulation / trained if trained else 0.0
+    epochs = seen / trained if trained else 0.0
     return Plan(total, total - trained, steps, epochs, sections, buckets, tokens, experts, dropped)

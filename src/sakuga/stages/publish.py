@@ -56,13 +56,13 @@ def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings
     train = json.loads(run["settings"])
     wan = member(run["model"])
     trigger = project.settings.trigger
-    ended = datetime.fromtimestamp(run["started"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    began = datetime.fromtimestamp(run["started"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     whole = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": LORA_ARCHITECTURE,
         "modelspec.implementation": "https://github.com/Wan-Video/Wan2.2",
         "modelspec.title": title,
-        "modelspec.date": ended,
+        "modelspec.date": began,
         "modelspec.author": settings.author,
         "modelspec.license": settings.licence,
         "modelspec.description": settings.description,

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -84,7 +85,7 @@ def load(draw: Draw, project: Path, device: torch.device) -> Batch:
 def _read(path: Path, name: str) -> Tensor:
     try:
         return load_file(path)[name]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError) as error:
         raise SakugaError(
             f"{path.name} is missing from the cache or damaged; delete it and run `sakuga cache`"
         ) from error

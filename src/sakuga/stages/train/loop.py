@@ -1,5 +1,6 @@
 """The training loop, top to bottom: open the run, and for each expert step, save, validate, look."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -79,15 +80,15 @@ def train(
     weights = {role: models.content_hash(project, path) for role, path in paths.items()}
     device = pick_device(settings.device)
     parts = Parts(member, paths, device, pick_dtype(settings.precision, device))
-    run = record.open_run(project, settings, weights)
-    result = Run(run.name, run.folder)
     largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
     previews = Previews(project, settings.prompts, parts, largest)
+    run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
+    result = Run(run.name, run.folder)
     state = record.STOPPED
     try:
         for expert in experts:
-            training = _Training(project, run, expert, samples, parts, previews, seams, result)
-            training.go()
+            # without a name of its own, so that one expert's model is gone before the next is loaded
+            _Training(project, run, expert, samples, parts, previews, seams, result).go()
             if result.stopped:
                 break
         state = record.STOPPED if result.stopped else record.DONE
@@ -124,6 +125,13 @@ class _Training:
 
     def go(self) -> None:
         done = self._resume()
+        if done < self.schedule.steps:
+            self._train(done)
+        self.lora.remove(self.model)
+        self.parts.release()
+
+    def _train(self, done: int) -> None:
+        """From the step after `done` to the last, or to where it is asked to stop."""
         writer = SummaryWriter(str(self.run.folder / "tensorboard" / self.expert.name), purge_step=done + 1)
         self.seams.progress.start(f"train {self.expert.name}", self.schedule.steps - done, "steps")
         try:
@@ -145,8 +153,6 @@ class _Training:
                     break
         finally:
             writer.close()
-        self.lora.remove(self.model)
-        self.parts.release()
 
     def _step(self, number: int) -> StepReport:
         """One optimizer step: the mean loss over its draws, backwards, clipped, applied."""
@@ -180,9 +186,10 @@ class _Training:
         return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise)).mean()
 
     def _check(self, number: int, draws: list[Draw], values: list[float]) -> None:
-        if all(value == value and abs(value) != float("inf") for value in values):
+        if all(map(math.isfinite, values)):
             return
-        items = ", ".join(sorted({draw.sample.item for draw in draws}))
+        culprits = [draw for draw, loss in zip(draws, values, strict=False) if not math.isfinite(loss)]
+        items = ", ".join(sorted({draw.sample.item for draw in culprits or draws}))
         raise SakugaError(
             f"step {number} of {self.expert.name} gave a loss that is not a number (on {items}); "
             "lower train.learning_rate, or look at that item"
@@ -223,19 +230,23 @@ class _Training:
 
     def _save(self, number: int) -> None:
         """A checkpoint, then the state that it can be gone on from, then the rows that say so."""
-        path = self._checkpoint_path(number)
+        path = self._write_checkpoint(number)
+        save_state(state_path(self.run.folder, self.expert.name), number, self.lora, self.optimizer)
+        self._note_checkpoint(number, path)
+
+    def _write_checkpoint(self, number: int) -> Path:
+        path = self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"
         metadata = {
             "sakuga_step": str(number),
             "sakuga_expert": self.expert.name,
             "sakuga_model": self.parts.member.name,
         }
         save_lora(path, self.lora.tensors(), metadata, torch.float32)
-        save_state(state_path(self.run.folder, self.expert.name), number, self.lora, self.optimizer)
+        return path
+
+    def _note_checkpoint(self, number: int, path: Path) -> None:
         record.note_checkpoint(self.project, self.row, number, path)
         self.result.checkpoints[self.expert.name] = path
-
-    def _checkpoint_path(self, number: int) -> Path:
-        return self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"
 
     def _resume(self) -> int:
         """Go on where the last saved state stands. Returns the steps done."""
@@ -244,9 +255,8 @@ class _Training:
             return 0
         state = load_state(path)
         restore(state, self.lora, self.optimizer)
-        checkpoint = self._checkpoint_path(state.step)
-        record.note_checkpoint(self.project, self.row, state.step, checkpoint)  # it may have been killed just before
-        self.result.checkpoints[self.expert.name] = checkpoint
+        # written anew: it may have been killed before the rows, and what a person did to the file is not the training's
+        self._note_checkpoint(state.step, self._write_checkpoint(state.step))
         self.seams.progress.say(f"{self.run.name}: {self.expert.name} goes on from step {state.step}")
         return state.step
 

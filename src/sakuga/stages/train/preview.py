@@ -75,8 +75,12 @@ def read_prompts(path: Path) -> list[PromptLine]:
     """The prompts of a file. Raises SakugaError where it is not there or holds none."""
     try:
         lines = parse_prompts(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SakugaError(f"the prompt file {path} cannot be read ({error}); correct train.prompts") from error
+    except OSError as error:
+        raise SakugaError(f"the prompt file {path} cannot be read: {error.strerror}; correct train.prompts") from error
+    except UnicodeDecodeError as error:
+        raise SakugaError(f"the prompt file {path} is not UTF-8 text; save it as UTF-8 in an editor") from error
+    except SakugaError as error:
+        raise SakugaError(f"{path}: {error}") from error
     if not lines:
         raise SakugaError(f"the prompt file {path} holds no prompt; write one to a line")
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 from ...core import store
 from ...core.errors import SakugaError
 from ...core.family import Expert
-from ...core.files import file_sha256, write_atomic
+from ...core.files import file_sha256, safe_stem, write_atomic
 from ...core.project import Project, relative_to
 from ...core.settings import TrainSettings, parse_train
 
@@ -33,6 +33,8 @@ def open_run(project: Project, settings: TrainSettings, weights: dict[str, str])
     Raises SakugaError when the named run was begun with other settings or another model: a run is one thing.
     """
     name = settings.name or _next_name(project, settings)
+    if name != safe_stem(name):
+        raise SakugaError(f"a run cannot be named {name!r}: its folder could not be; {safe_stem(name)!r} would do")
     found = project.rows("SELECT * FROM run WHERE name = ?", name)
     folder = project.folder / "runs" / name
     if not found:
@@ -84,7 +86,8 @@ def open_expert(project: Project, run: RunRow, expert: Expert, steps: int) -> in
     with store.transaction(project.db):
         if not project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name):
             store.insert(project.db, "run_expert", row)
-        project.db.execute("UPDATE run_expert SET steps = ? WHERE run = ? AND expert = ?", (steps, run.id, expert.name))
+        change = "UPDATE run_expert SET steps = max(?, steps_done) WHERE run = ? AND expert = ?"
+        project.db.execute(change, (steps, run.id, expert.name))
     found = project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name)
     return int(found[0]["id"])
 

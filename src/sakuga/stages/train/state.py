@@ -49,9 +49,9 @@ def load_state(path: Path) -> State:
             metadata = file.metadata() or {}
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         step, alphas = int(metadata["step"]), json.loads(metadata["alphas"])
+        tensors = {name: LoraTensors(found[f"A.{name}"], found[f"B.{name}"], alpha) for name, alpha in alphas.items()}
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise SakugaError(f"{path} is not the state of a run ({error}); start a new run with another --name") from error
-    tensors = {name: LoraTensors(found[f"A.{name}"], found[f"B.{name}"], alpha) for name, alpha in alphas.items()}
     moments: list[dict[str, Tensor]] = [{} for _ in range(2 * len(tensors))]
     for key, value in found.items():
         if key.startswith("moment."):
