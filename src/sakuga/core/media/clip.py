@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from ..errors import SakugaError
 
 CRF = 6
+_PRESET = "veryfast"  # 2.5 times as fast as medium, 1 dB less at 50 dB, 12 % larger
 _BT709 = 1  # AVCOL_SPC_BT709
 # the number of threads changes what x264 writes, so it is fixed rather than taken from the machine
 _X264 = "threads=4:lookahead-threads=1:bframes=0:keyint=48"
@@ -65,7 +66,7 @@ def write_clip(path: Path | str, frames: Iterable[np.ndarray], fps: int | Fracti
 
 
 def _stream(container: av.container.OutputContainer, width: int, height: int, rate: Fraction, crf: int) -> VideoStream:
-    options = {"crf": str(crf), "preset": "medium", "x264-params": _X264}
+    options = {"crf": str(crf), "preset": _PRESET, "x264-params": _X264}
     stream = container.add_stream("libx264", rate=rate, options=options)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     codec = stream.codec_context
