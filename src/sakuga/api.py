@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import SakugaError
 from .core.progress import Progress, Silent
-from .core.project import Project
+from .core.project import CONFIG, Project
 from .core.settings import Settings, change
 
 if TYPE_CHECKING:
@@ -40,11 +40,15 @@ def new(folder: Path | str, model: str, trigger: str = "") -> Project:
     return project
 
 
+def home_of(folder: Path | str = ".") -> Path:
+    """The folder of the project that `folder` is or lies in; `folder` itself where there is none."""
+    start = Path(folder).resolve()
+    return next((f for f in (start, *start.parents) if (f / CONFIG).is_file()), start)
+
+
 def open_project(folder: Path | str = ".") -> Project:
     """Open the project in `folder` or in one of the folders above it."""
-    start = Path(folder).resolve()
-    inside = next((f for f in (start, *start.parents) if (f / "sakuga.toml").is_file()), start)
-    return Project(inside)
+    return Project(home_of(folder))
 
 
 def make_model(project: Project) -> None:
@@ -105,6 +109,14 @@ def check(project: Project, *, progress: Progress | None = None, **settings: Any
     return found + aside
 
 
+def drops(project: Project) -> list[dict[str, Any]]:
+    """Everything that is left out, as {stage, item, reason}: shots, items that failed, items that a section drops."""
+    shots = "SELECT 'pick' AS stage, shot AS item, reason FROM pick WHERE NOT kept ORDER BY shot"
+    failed = "SELECT stage, item, reason FROM work WHERE state = 'failed' ORDER BY stage, item"
+    dropped = "SELECT 'plan' AS stage, item, reason FROM sample_drop ORDER BY section, item"
+    return [row for query in (failed, shots, dropped) for row in project.rows(query)]
+
+
 def plan(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Plan":
     """Every sample of an epoch and every drop with its reason. Settings are those of `train`."""
     from .stages.plan import read_plan
@@ -129,8 +141,8 @@ def train(
     with project.writing("train"):
         failed = _cache(project, {"device": chosen.device}, progress).failed
         if failed:
-            item, reason = next(iter(failed.items()))
-            raise SakugaError(f"{len(failed)} samples cannot be encoded, the first: {reason}; mend or drop it ({item})")
+            first = next(iter(failed.values()))
+            raise SakugaError(f"{len(failed)} of the samples and captions cannot be encoded, the first since {first}")
         from .stages.train import train as run
 
         return run(project, chosen, progress, on_step or (lambda report: None), should_stop)

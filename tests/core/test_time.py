@@ -119,6 +119,13 @@ def test_a_variable_rate_keeps_its_stamps() -> None:
     assert snap_rate(late, Fraction(1, 12288), Fraction(24)) is None
 
 
+def test_one_frame_out_of_step_makes_a_rate_variable() -> None:
+    stamps = in_ticks([Fraction(k, 24) for k in range(100)], MILLISECOND)
+    assert snap_rate(stamps, MILLISECOND, Fraction(24)) == 24
+    stamps[50] += 2 * MILLISECOND
+    assert snap_rate(stamps, MILLISECOND, Fraction(24)) is None
+
+
 def test_one_frame_has_no_rate_of_its_own() -> None:
     assert snap_rate([Fraction(3)], MILLISECOND) is None
     assert frame_times([Fraction(3)], MILLISECOND) == [0]

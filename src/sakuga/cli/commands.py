@@ -341,6 +341,51 @@ def models(*, common: Common = HERE) -> None:
     )
 
 
+@app.command
+def doctor(*, common: Common = HERE) -> None:
+    """What this machine and the project need, what is missing, and how to mend it."""
+    from ..doctor import examine, worst
+
+    inside = (api.home_of(common.project) / CONFIG).is_file()
+    project = common.open() if inside else None
+    findings = examine(project)
+    if common.json:
+        show.print_json([asdict(finding) for finding in findings])
+    else:
+        show.table(("", "what", "found", "remedy"), ((f.state, f.check, f.found, f.remedy) for f in findings))
+    if fault := worst(findings):
+        raise fault
+
+
+@app.command
+def drops(*, common: Common = HERE) -> None:
+    """Everything that was left out or set aside, with its reason; `restore` brings shots back."""
+    with common.open() as project:
+        found = api.drops(project)
+    if common.json:
+        show.print_json(found)
+        return
+    show.table(("stage", "what", "reason"), ((d["stage"], d["item"], d["reason"]) for d in found))
+    if not found:
+        show.say("nothing is left out")
+
+
+@app.command
+def restore(shots: list[str], *, common: Common = HERE) -> None:
+    """Keep shots that were left out, whatever the rule says; `export` then writes them.
+
+    Args:
+        shots: Names or patterns, as `drops` shows them
+    """
+    with common.open() as project:
+        api.pick(project, keep=shots, reason="restored")
+        kept = project.rows("SELECT count(*) AS n FROM pick WHERE kept")[0]["n"]
+    if common.json:
+        show.print_json({"picked": kept})
+    else:
+        show.say(f"{kept} shots are picked; `sakuga export` writes what is new")
+
+
 @app.command(name="set")
 def set_(key: str, value: str, *, common: Common = HERE) -> None:
     """Change a setting in sakuga.toml; comments there survive.

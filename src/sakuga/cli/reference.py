@@ -44,7 +44,7 @@ def _options(function: Any) -> Iterator[str]:
 
 def _shared(kind: type) -> Iterator[tuple[str, Parameter]]:
     hints = get_type_hints(kind, include_extras=True)
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         found = [p for p in get_args(hints[field.name]) if isinstance(p, Parameter)]
         if found:
             yield field.name, found[0]

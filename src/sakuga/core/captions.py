@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from . import store
 from .errors import SakugaError
 from .project import Project
+from .stage import unfinished
 
 PERSON = "person"
 
@@ -32,7 +33,7 @@ def read_text(path: Path) -> str:
     raw = path.read_bytes()
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        return raw.decode(encoding).strip()
+        return raw.decode(encoding).replace("\r\n", "\n").strip()
     except UnicodeDecodeError as error:
         raise SakugaError(
             f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8 in an editor"
@@ -49,11 +50,14 @@ def sync(project: Project) -> dict[str, str]:
     """Take in what people changed in caption files. Returns the items whose file cannot be read, with the reason."""
     known, faults = current(project), {}
     edits: list[tuple[str, str]] = []
+    begun = unfinished(project)
     for item in project.rows("SELECT name, file FROM item"):
         path = project.path(sidecar(item["file"]))
         if not path.exists():
             continue
         try:
+            if path.stat().st_mtime <= begun.get(sidecar(item["file"]), 0):
+                continue  # written by a stage that was stopped before it could note the words
             text = read_text(path)
         except (SakugaError, OSError) as error:
             faults[item["name"]] = str(error)

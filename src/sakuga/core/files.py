@@ -76,7 +76,8 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')  # what Windows, or UTF-8, does not take in a file name
-_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{d}{n}" for d in ("com", "lpt") for n in "123456789¹²³")}
+_PORTS = (f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *_PORTS}
 
 
 def safe_stem(name: str, longest: int = 80) -> str:

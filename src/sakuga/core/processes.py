@@ -1,26 +1,31 @@
 """Items in parallel processes: spawned, never forked, so that it is the same on every system.
 
-A file that crashes its decoder ends one process, not the command: what was in flight is done again one by one, and
-the culprit alone is set aside.
+A file that crashes its decoder ends one process, not the command: what was in flight is done again one by one, the
+culprit alone is set aside, and the rest goes on in parallel. Processes end with the command, however it ends.
 """
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
 from .progress import Progress
 from .settings import Settings
-from .stage import Item, Outcome, Rows, Scratch, attempt
+from .stage import Item, Outcome, Outcomes, Rows, Scratch, attempt
 
 POLL_SECONDS = 0.1
+AHEAD = 4  # items handed out for each process: enough to keep it busy, few enough to look through
+MOST_PROCESSES = 61  # that Windows can wait for
 Work = Callable[[Mapping[str, Any], Any, Scratch], Rows]
 
 _reports: "SimpleQueue[tuple[str, int]] | None" = None
@@ -30,6 +35,16 @@ def _begin(reports: "SimpleQueue[tuple[str, int]]") -> None:
     global _reports
     _reports = reports
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process that waits for work would wait for ever when its parent is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _one(work: Work, item: Item, settings: Settings, folder: Path) -> Outcome:
@@ -37,56 +52,70 @@ def _one(work: Work, item: Item, settings: Settings, folder: Path) -> Outcome:
         assert _reports is not None
         _reports.put((item.key, amount))
 
+    report(0)  # begun: should this process die, the item is a suspect
     return attempt(work, item.facts, settings, Scratch(folder, None, report))
 
 
 def in_processes(
     work: Work, settings: Settings, todo: list[Item], scratch: Path, workers: int | None, progress: Progress
-) -> Iterator[tuple[Item, Outcome]]:
+) -> Outcomes:
     """The outcome of each item, as they end. `workers` None takes the number of cores."""
-    count = min(workers or os.cpu_count() or 1, len(todo))
     left = {item.key: item for item in todo}
-    try:
-        for item, outcome in _pool(work, settings, list(left.values()), scratch, count, progress):
-            del left[item.key]
-            yield item, outcome
-    except BrokenProcessPool:
-        for item in list(left.values()):
+    while left:
+        count = min(workers or os.cpu_count() or 1, len(left), MOST_PROCESSES)
+        begun: dict[str, int] = {}
+        try:
+            with closing(_pool(work, settings, list(left.values()), scratch, count, progress, begun)) as outcomes:
+                for item, outcome in outcomes:
+                    del left[item.key]
+                    yield item, outcome
+            return
+        except BrokenProcessPool:
+            progress.advance(-sum(begun.values()))
+        for key in list(begun) or list(left):
+            item = left.pop(key)
             yield item, _alone(work, settings, item, scratch, progress)
 
 
 def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: Progress) -> Outcome:
+    begun: dict[str, int] = {}
     try:
-        return next(outcome for _, outcome in _pool(work, settings, [item], scratch, 1, progress))
+        [(_, outcome)] = _pool(work, settings, [item], scratch, 1, progress, begun)
+        return outcome
     except BrokenProcessPool:
-        reason = "the process that read it died: the file is damaged, or memory ran out"
-        return Outcome({}, {}, 0.0, reason)
+        progress.advance(item.size - sum(begun.values()), item.key)
+        return Outcome({}, {}, 0.0, "the process that read it died: the file is damaged, or memory ran out")
 
 
 def _pool(
-    work: Work, settings: Settings, items: list[Item], scratch: Path, count: int, progress: Progress
-) -> Iterator[tuple[Item, Outcome]]:
+    work: Work, settings: Settings, items: list[Item], scratch: Path, count: int, progress: Progress,
+    begun: dict[str, int],
+) -> Outcomes:  # fmt: skip
+    """`begun` holds what a process has in hand, with the units of progress it has reported: the suspects, if one dies."""
     context = multiprocessing.get_context("spawn")
     reports: SimpleQueue[tuple[str, int]] = context.SimpleQueue()
-    seen = dict.fromkeys((item.key for item in items), 0)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(reports,))
     try:
         futures: dict[Future[Outcome], Item] = {}
-        with _main_left_alone():
-            for item in items:
-                futures[pool.submit(_one, work, item, settings, scratch / uuid.uuid4().hex)] = item
-        pending = set(futures)
-        while pending:
-            ended, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        coming = deque(items)
+        while futures or coming:
+            with _main_left_alone():
+                while coming and len(futures) < AHEAD * count:
+                    item = coming.popleft()
+                    futures[pool.submit(_one, work, item, settings, scratch / uuid.uuid4().hex)] = item
+            ended, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             while not reports.empty():
                 key, amount = reports.get()
-                seen[key] += amount
+                begun[key] = begun.get(key, 0) + amount
                 progress.advance(amount)
             for future in ended:
-                item, outcome = futures[future], future.result()
-                progress.advance(item.size - seen[item.key], item.key)
-                seen[item.key] = item.size
+                outcome, item = future.result(), futures.pop(future)
+                progress.advance(item.size - begun.pop(item.key, 0), item.key)
                 yield item, outcome
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()  # or the end would wait for work that nobody wants any more
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

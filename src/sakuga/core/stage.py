@@ -8,10 +8,12 @@ content) has a done mark is left alone. Outputs and done mark land together; wha
 
 import errno
 import shutil
+import sqlite3
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -87,6 +89,9 @@ class Outcome:
     fatal: bool = False
 
 
+Outcomes = Generator[tuple[Item, Outcome], None, None]
+
+
 @dataclass(frozen=True)
 class Summary:
     """What one run of a stage did: keys done now, left as they were, set aside with their reason, and retired."""
@@ -97,6 +102,7 @@ class Summary:
     retired: list[str]
 
 
+STOPPED = "it was stopped half way; run the same command again"
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
@@ -112,10 +118,11 @@ def attempt(
     try:
         rows = work(facts, settings, scratch)
     except SakugaError as error:
-        return Outcome({}, {}, time.perf_counter() - started, str(error), traceback.format_exc())
+        return Outcome({}, {}, time.perf_counter() - started, str(error) or "no reason given", traceback.format_exc())
     except OSError as error:
         fatal = error.errno in _DISK_FAULTS
-        return Outcome({}, {}, time.perf_counter() - started, str(error), traceback.format_exc(), fatal)
+        reason = str(error) or type(error).__name__
+        return Outcome({}, {}, time.perf_counter() - started, reason, traceback.format_exc(), fatal)
     except Exception as error:  # noqa: BLE001 - the one place that may
         reason = f"{type(error).__name__}: {error}"
         return Outcome({}, {}, time.perf_counter() - started, reason, traceback.format_exc())
@@ -139,25 +146,29 @@ def run(stage: Stage[S], project: Project, settings: S, progress: Progress | Non
     sweep(project)
     items = stage.items(project, settings)
     prints = {item.key: fingerprint_of(stage, settings, item) for item in items}
+    assert len(prints) == len(items), f"stage {stage.name} gives a key twice"
     retired = _retire(stage, project, set(prints))
     fresh = {item.key for item in items if _is_done(stage, project, item.key, prints[item.key])}
     todo = [item for item in items if item.key not in fresh]
     done: list[str] = []
     failed: dict[str, str] = {}
     progress.start(stage.name, sum(item.size for item in todo), stage.unit)
-    for item, outcome in _carry_out(stage, project, settings, todo, progress):
-        _land(stage, project, item.key, prints[item.key], outcome)
-        if outcome.reason:
-            failed[item.key] = outcome.reason
-        else:
-            done.append(item.key)
-    shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
+    waiting = {item.key for item in todo}
+    try:
+        with closing(_carry_out(stage, project, settings, todo, progress)) as outcomes:
+            for item, outcome in outcomes:
+                waiting.remove(item.key)
+                _land(stage, project, item.key, prints[item.key], outcome, waiting)
+                if outcome.reason:
+                    failed[item.key] = outcome.reason
+                else:
+                    done.append(item.key)
+    finally:
+        shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
     return Summary(done, [i.key for i in items if i.key in fresh], failed, retired)
 
 
-def _carry_out(
-    stage: Stage[S], project: Project, settings: S, todo: list[Item], progress: Progress
-) -> Iterator[tuple[Item, Outcome]]:
+def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item], progress: Progress) -> Outcomes:
     if not todo:
         return
     scratch = project.folder / SCRATCH
@@ -187,15 +198,49 @@ def _is_done(stage: Stage[S], project: Project, key: str, fingerprint: str) -> b
     return all(project.path(output["path"]).exists() for output in outputs)
 
 
-def _land(stage: Stage[S], project: Project, key: str, fingerprint: str, outcome: Outcome) -> None:
+def _land(
+    stage: Stage[S], project: Project, key: str, fingerprint: str, outcome: Outcome, waiting: Iterable[str]
+) -> None:
     """Move an item's files to their names, and put its rows and its mark into the store in one transaction."""
     if outcome.fatal:
         raise SakugaError(f"the disk gave up: {outcome.reason}; make room or mend it, then run the same command again")
-    db = project.db
-    # From here until the transaction below the files on disk may be newer than the rows: no done mark may vouch for them.
-    db.execute("DELETE FROM work WHERE stage = ? AND item = ?", (stage.name, key))
+    if outcome.files:
+        _announce(stage, project.db, key, outcome.files)
     for final, temporary in outcome.files.items():
-        files.move_into_place(temporary, project.path(final))
+        try:
+            files.move_into_place(temporary, project.path(final))
+        except OSError as error:
+            raise SakugaError(
+                f"{project.path(final)} cannot be written: {error.strerror}; make room, or close what has it open, "
+                "then run the same command again"
+            ) from error
+    mark = {"stage": stage.name, "item": key, "fingerprint": fingerprint, "seconds": outcome.seconds}
+    mark |= {"state": "failed" if outcome.reason else "done", "reason": outcome.reason, "traceback": outcome.traceback}
+    try:
+        _write(stage, project.db, key, outcome, mark)
+    except sqlite3.IntegrityError:
+        # a name that an item still waiting for its turn gave before: what is known of those is outdated
+        with store.transaction(project.db):
+            for other in waiting:
+                _clear(stage, project.db, other)
+        _write(stage, project.db, key, outcome, mark)
+    sweep(project)
+
+
+def _announce(stage: Stage[S], db: sqlite3.Connection, key: str, finals: Iterable[str]) -> None:
+    """Before files take their names: no done mark may vouch for them, and they are known should it end here."""
+    with store.transaction(db):
+        for final in finals:
+            owner = "SELECT stage, item FROM output WHERE path = ?"
+            db.execute(
+                f"UPDATE work SET state = 'failed', reason = ? WHERE (stage, item) IN ({owner})", (STOPPED, final)
+            )
+            store.insert(db, "output", {"path": final, "stage": stage.name, "item": key}, replace=True)
+        mark = {"stage": stage.name, "item": key, "fingerprint": "", "state": "failed", "reason": STOPPED}
+        store.insert(db, "work", mark | {"seconds": 0.0, "ended": time.time()}, replace=True)
+
+
+def _write(stage: Stage[S], db: sqlite3.Connection, key: str, outcome: Outcome, mark: Mapping[str, Any]) -> None:
     with store.transaction(db):
         _clear(stage, db, key)
         for table, rows in outcome.rows.items():
@@ -206,10 +251,13 @@ def _land(stage: Stage[S], project: Project, key: str, fingerprint: str, outcome
         for final in outcome.files:
             store.insert(db, "output", {"path": final, "stage": stage.name, "item": key}, replace=True)
             db.execute("DELETE FROM trash WHERE path = ?", (final,))
-        mark = {"stage": stage.name, "item": key, "fingerprint": fingerprint, "seconds": outcome.seconds}
-        mark |= {"state": "failed" if outcome.reason else "done", "reason": outcome.reason}
-        store.insert(db, "work", mark | {"traceback": outcome.traceback, "ended": time.time()})
-    sweep(project)
+        store.insert(db, "work", {**mark, "ended": time.time()})
+
+
+def unfinished(project: Project) -> dict[str, float]:
+    """The outputs of items that were stopped while their files took their names, and when (s) that was."""
+    query = "SELECT path, ended FROM output JOIN work USING (stage, item) WHERE state = 'failed' AND reason = ?"
+    return {row["path"]: row["ended"] for row in project.rows(query, STOPPED)}
 
 
 def _clear(stage: Stage[S], db: Any, key: str) -> None:
@@ -237,5 +285,6 @@ def _retire(stage: Stage[S], project: Project, keys: set[str]) -> list[str]:
 def sweep(project: Project) -> None:
     """Remove the files that a committed transaction marked for removal."""
     for row in project.rows("SELECT path FROM trash"):
-        project.path(row["path"]).unlink(missing_ok=True)
-        project.db.execute("DELETE FROM trash WHERE path = ?", (row["path"],))
+        with suppress(OSError):  # Windows keeps a file that is open somewhere; the next sweep takes it
+            project.path(row["path"]).unlink(missing_ok=True)
+            project.db.execute("DELETE FROM trash WHERE path = ?", (row["path"],))

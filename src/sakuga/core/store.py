@@ -6,6 +6,7 @@ delete-then-insert in the transaction of its done mark. What a person decides st
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,13 +123,16 @@ CREATE TABLE file_hash (
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
 
 
+WAIT_SECONDS = 60.0  # for another writer
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the store at `path`, made and brought up to this version's schema where needed."""
     db: sqlite3.Connection | None = None
     try:
-        db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
         db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
+        _use_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA foreign_keys = ON")
         migrate(db, path)
@@ -141,6 +145,19 @@ def connect(path: Path) -> sqlite3.Connection:
         raise SakugaError(
             f"{path} cannot be used: {error}; is it a file of Sakuga, in a folder you may write to?"
         ) from error
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to WAL. On a new file SQLite does not wait for another process that does the same, so this does."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:

@@ -22,7 +22,9 @@ def pick_device(name: str | None) -> torch.device:
             f"device '{name}' is not there: this torch ({torch.__version__}) sees no NVIDIA card; use cpu"
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SakugaError(f"device '{name}' is not there: the last of this machine is cuda:{torch.cuda.device_count() - 1}")
+        raise SakugaError(
+            f"device '{name}' is not there: the last of this machine is cuda:{torch.cuda.device_count() - 1}"
+        )
     return device
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 
+from ..core.errors import SakugaError
 from ..core.family import Member
 from .text import TextDoor, load_text
 from .transformer import WanTransformer
@@ -19,6 +20,10 @@ class Parts:
     """Opens the files that `paths` (by role) names, on one device and in one precision; one part is held at a time."""
 
     def __init__(self, member: Member, paths: Mapping[str, Path], device: torch.device, dtype: torch.dtype) -> None:
+        if member.transformer.in_channels != member.vae.channels:
+            raise SakugaError(
+                f"{member.title} starts from a picture, which this version cannot give it; choose a text-to-video model"
+            )
         self.member, self.paths, self.device, self.dtype = member, paths, device, dtype
         self._role = ""
         self._part: object = None

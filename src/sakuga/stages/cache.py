@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from ..core import models
+from ..core import captions, models
 from ..core.dataset import encoded_samples, latent_file, text_file
 from ..core.errors import SakugaError
 from ..core.media import film as media
@@ -26,6 +26,8 @@ from ..nn.parts import Parts
 
 def _items(project: Project, settings: CacheSettings) -> list[Item]:
     """Captions first, then latents, so that one encoder at a time is in memory."""
+    if faults := captions.sync(project):  # words that changed in an editor count, also when only `train` is called
+        raise SakugaError(next(iter(faults.values())))
     samples = encoded_samples(project)
     texts = {sample.text: sample.caption for sample in samples}
     items = [Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}) for key, words in texts.items()]
@@ -40,17 +42,15 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
 def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -> Rows:
     parts: Parts = scratch.context
     if facts["kind"] == "text":
-        file, tensors = text_file(facts["key"]), {"text": parts.text().encode([facts["caption"]])[0].cpu()}
         # an encoder that computes in bf16 says nothing that bf16 cannot hold
-        tensors = {name: t.to(parts.dtype).contiguous() for name, t in tensors.items()}
+        text = parts.text().encode([facts["caption"]])[0].to("cpu", parts.dtype)
+        file, tensors = text_file(facts["key"]), {"text": text.contiguous()}
     else:
         pixels_BCFHW = pixels(facts).to(parts.device)
-        latent = parts.vae().encode(pixels_BCFHW)[0].cpu()
+        latent = parts.vae().encode(pixels_BCFHW)[0].cpu().half()
         if not torch.isfinite(latent).all():
-            raise SakugaError(
-                f"{facts['item']}: the VAE gave values that are not numbers; look at the clip, or try another precision"
-            )
-        file, tensors = latent_file(facts["key"]), {"latent": latent.half().contiguous()}
+            raise SakugaError(f"the VAE gave values of {facts['item']} that are not numbers; look at it, or replace it")
+        file, tensors = latent_file(facts["key"]), {"latent": latent.contiguous()}
     target = scratch.file(file)
     save_file(tensors, target)
     return {"cache_entry": [{"key": facts["key"], "kind": facts["kind"], "file": file, "bytes": target.stat().st_size}]}
@@ -65,9 +65,7 @@ def pixels(facts: Mapping[str, Any]) -> torch.Tensor:
         wanted = _window(facts)
         decoded = {index: fit(rgb, *size) for index, rgb in media.frames(path, sorted(set(wanted)))}
         if len(decoded) < len(set(wanted)):
-            raise SakugaError(
-                f"{path.name} has fewer frames than when it was planned; run `sakuga export` and `sakuga plan`"
-            )
+            raise SakugaError(f"{path} ends before frame {wanted[-1]}: it is damaged; replace it, or export it again")
         pictures = [decoded[index] for index in wanted]
     stacked_FHWC = torch.from_numpy(np.stack(pictures)).float()
     return stacked_FHWC.permute(3, 0, 1, 2)[None] / 127.5 - 1

@@ -35,7 +35,9 @@ def _work(facts: Mapping[str, Any], settings: PlanSettings, scratch: Scratch) ->
     used = {sample.item.name for sample in samples} | {drop.item.name for drop in drops}
     for item in facts["items"]:
         if item.name not in used:
-            rows["sample_drop"].append({"item": item.name, "section": "", "reason": "no section of sakuga.toml takes it"})
+            rows["sample_drop"].append(
+                {"item": item.name, "section": "", "reason": "no section of sakuga.toml takes it"}
+            )
     return rows
 
 

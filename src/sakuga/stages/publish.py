@@ -76,6 +76,8 @@ def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings
         "ss_network_alpha": f"{checkpoint.alpha:g}",
         "ss_steps": str(checkpoint.step),
         "ss_max_train_steps": str(checkpoint.steps),
+        "ss_epoch": _epochs(project, checkpoint.step, train["accumulation"]),
+        "ss_num_epochs": _epochs(project, checkpoint.steps, train["accumulation"]),
         "ss_seed": str(run["seed"]),
         "ss_learning_rate": f"{train['learning_rate']:g}",
         "ss_optimizer": "torch.optim.AdamW",
@@ -89,6 +91,12 @@ def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings
 
 def _timestep(t: float) -> int:
     return round(t * TRAIN_TIMESTEPS)
+
+
+def _epochs(project: Project, steps: int, accumulation: int) -> str:
+    """In which epoch a step stands; empty where nothing is planned any more."""
+    count = project.rows("SELECT sum(repeats) AS n FROM sample WHERE NOT held_out")[0]["n"]
+    return str(-(-steps * accumulation // count)) if count else ""
 
 
 def _datasets(project: Project) -> list[dict[str, object]]:

@@ -125,34 +125,46 @@ class _Training:
 
     def go(self) -> None:
         done = self._resume()
-        if done < self.schedule.steps:
-            self._train(done)
-        self.lora.remove(self.model)
-        self.parts.release()
-
-    def _train(self, done: int) -> None:
-        """From the step after `done` to the last, or to where it is asked to stop."""
         writer = SummaryWriter(str(self.run.folder / "tensorboard" / self.expert.name), purge_step=done + 1)
-        self.seams.progress.start(f"train {self.expert.name}", self.schedule.steps - done, "steps")
+        self.seams.progress.start(f"train {self.expert.name}", max(0, self.schedule.steps - done), "steps")
         try:
-            if done == 0:
-                self._validate(0, writer)
+            if not self._measured(done):
+                self._measure(done, writer)
             for number in range(done + 1, self.schedule.steps + 1):
                 report = self._step(number)
                 self._log(report, writer)
                 last = number == self.schedule.steps
                 stopping = self.seams.should_stop()
-                if last or stopping or number % self.settings.save_every == 0:
+                if stopping or self._due(number, self.settings.save_every):
                     self._save(number)
-                if last or number % self.settings.validate_every == 0:
-                    self._validate(number, writer)
-                if last or number % self.settings.preview_every == 0:
-                    self._preview(number)
+                self._measure(number, writer)
                 if stopping and not last:
                     self.result.stopped = True
                     break
         finally:
             writer.close()
+        self.lora.remove(self.model)
+        self.parts.release()
+
+    def _due(self, number: int, every: int) -> bool:
+        return number == self.schedule.steps or number % every == 0
+
+    def _measure(self, number: int, writer: SummaryWriter) -> None:
+        """Validate and look, where it is time for it."""
+        if self._due(number, self.settings.validate_every):
+            self._validate(number, writer)
+        if number and self._due(number, self.settings.preview_every):
+            self._preview(number)
+
+    def _measured(self, number: int) -> bool:
+        """Whether what is due at a step was done: a run may have been killed after it saved and before it measured."""
+        rows = self.project.rows
+        query = "SELECT count(*) AS n FROM preview WHERE run = ? AND expert = ? AND step = ?"
+        seen = rows(query, self.run.id, self.expert.name, number)[0]["n"]
+        known = rows("SELECT t FROM validation WHERE run_expert = ? AND step = ?", self.row, number)
+        validated = bool(known) or not self.validation or not self._due(number, self.settings.validate_every)
+        looked = seen == len(self.previews.lines) or not number or not self._due(number, self.settings.preview_every)
+        return number > 0 and validated and looked
 
     def _step(self, number: int) -> StepReport:
         """One optimizer step: the mean loss over its draws, backwards, clipped, applied."""
@@ -257,7 +269,8 @@ class _Training:
         restore(state, self.lora, self.optimizer)
         # written anew: it may have been killed before the rows, and what a person did to the file is not the training's
         self._note_checkpoint(state.step, self._write_checkpoint(state.step))
-        self.seams.progress.say(f"{self.run.name}: {self.expert.name} goes on from step {state.step}")
+        if state.step < self.schedule.steps:
+            self.seams.progress.say(f"{self.run.name}: {self.expert.name} goes on from step {state.step}")
         return state.step
 
     def _preview(self, number: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ...core import store
 from ...core.errors import SakugaError
 from ...core.family import Expert
-from ...core.files import file_sha256, safe_stem, write_atomic
+from ...core.files import file_sha256, write_atomic
 from ...core.project import Project, relative_to
 from ...core.settings import TrainSettings, parse_train
 
@@ -33,8 +33,6 @@ def open_run(project: Project, settings: TrainSettings, weights: dict[str, str])
     Raises SakugaError when the named run was begun with other settings or another model: a run is one thing.
     """
     name = settings.name or _next_name(project, settings)
-    if name != safe_stem(name):
-        raise SakugaError(f"a run cannot be named {name!r}: its folder could not be; {safe_stem(name)!r} would do")
     found = project.rows("SELECT * FROM run WHERE name = ?", name)
     folder = project.folder / "runs" / name
     if not found:

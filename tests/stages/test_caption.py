@@ -1,0 +1,90 @@
+"""caption: words for every item, and a person's words never written over."""
+
+from pathlib import Path
+
+import pytest
+
+from sakuga import api
+from sakuga.core import captions
+from sakuga.core.errors import SakugaError
+from sakuga.core.project import Project, change_config
+from sakuga.stages.caption import from_template
+
+CLIP, STILL = "clips/film_000000", "stills/film_000012"
+
+
+def sidecar(project: Project, item: str) -> Path:
+    return project.folder / "dataset" / f"{item}.txt"
+
+
+def origins(project: Project) -> list[str]:
+    return [row["origin"] for row in project.rows("SELECT origin FROM caption ORDER BY id")]
+
+
+def test_every_item_has_its_words_beside_it_and_in_the_store(exported: Project) -> None:
+    items = [row["name"] for row in exported.rows("SELECT name FROM item")]
+    words = captions.current(exported)
+    assert sorted(words) == sorted(items) and len(items) == 8
+    assert all(sidecar(exported, item).read_text("utf-8") == words[item].text + "\n" for item in items)
+    assert words[CLIP].text == "MyStyle. a dark scene, hardly anything moves"
+    assert words[STILL].text == "MyStyle. a dark scene"
+
+
+def test_a_persons_words_are_never_written_over(exported: Project) -> None:
+    sidecar(exported, CLIP).write_bytes("\ufeffMyStyle. ein Mädchen läuft\r\n".encode())
+    api.caption(exported, template="{trigger}. {film}, {seconds} seconds")
+    assert sidecar(exported, CLIP).read_text("utf-8").strip("\ufeff\n") == "MyStyle. ein Mädchen läuft"
+    assert captions.current(exported)[CLIP] == captions.Caption("MyStyle. ein Mädchen läuft", captions.PERSON)
+    assert sidecar(exported, STILL).read_text("utf-8") == "MyStyle. film, 1.0 seconds\n"
+    assert api.caption(exported, template="{trigger}").failed == {}
+    assert captions.current(exported)[CLIP].text == "MyStyle. ein Mädchen läuft"
+
+
+def test_the_history_holds_each_change_once(exported: Project) -> None:
+    assert origins(exported) == ["template"] * 8
+    assert api.caption(exported).done == []
+    sidecar(exported, CLIP).unlink()
+    assert api.caption(exported).done == [CLIP]
+    assert sidecar(exported, CLIP).exists() and origins(exported) == ["template"] * 8
+    sidecar(exported, CLIP).write_text("MyStyle. a girl", "utf-8")
+    api.caption(exported)
+    api.caption(exported)
+    assert origins(exported) == ["template"] * 8 + ["person"]
+
+
+def test_a_file_that_was_emptied_gets_words_again(exported: Project) -> None:
+    sidecar(exported, CLIP).write_text(" \n", "utf-8")
+    api.caption(exported)
+    assert sidecar(exported, CLIP).read_text("utf-8") == "MyStyle. a dark scene, hardly anything moves\n"
+    assert captions.current(exported)[CLIP].origin == "template"
+    api.caption(exported)
+    assert api.caption(exported).done == [] and origins(exported) == ["template"] * 8 + ["person", "template"]
+
+
+def test_a_new_trigger_changes_the_templates_words_alone(exported: Project) -> None:
+    sidecar(exported, CLIP).write_text("MyStyle. a girl", "utf-8")
+    change_config(exported.folder / "sakuga.toml", "trigger", "Other")
+    with Project(exported.folder) as changed:
+        api.caption(changed)
+        words = captions.current(changed)
+    assert words[CLIP].text == "MyStyle. a girl"
+    assert words[STILL].text == "Other. a dark scene"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{trigger}. {shot}", "a dark scene, fast movement"),
+        ("{trigger}, {shot}", "a dark scene, fast movement"),
+        ("{shot}. {film} {seconds}", "a dark scene, fast movement. x 2.5"),
+        ("{trigger}", ""),
+    ],
+)
+def test_without_a_trigger_nothing_is_left_of_its_place(template: str, words: str) -> None:
+    facts = {"trigger": "", "kind": "clip", "film": "x", "seconds": 2.5, "brightness": 0.2, "motion": 0.5}
+    assert from_template(template, facts) == words
+
+
+def test_an_unknown_place_in_a_template_is_refused(exported: Project) -> None:
+    with pytest.raises(SakugaError, match=r"\{shots\} is not one of \{trigger\}, \{shot\}"):
+        api.caption(exported, template="{trigger}. {shots}")

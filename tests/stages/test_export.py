@@ -1,0 +1,152 @@
+"""export: exactly the frames that the model takes, from the right places of the film, and what becomes of what was made."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import small
+from films import numbered_film, read_number, write_film
+from sakuga import api
+from sakuga.core import captions
+from sakuga.core.media.film import frames, scan_times
+from sakuga.core.media.picture import read_picture
+from sakuga.core.project import Project
+
+SIXTEEN_OF_24 = [n * 3 // 2 for n in range(100)]  # 0, 1, 3, 4, 6, 7, 9 ...
+
+
+@pytest.fixture
+def numbered(empty: Project, tmp_path: Path) -> Iterator[Project]:
+    """One shot of 72 frames, each showing its number."""
+    api.add(empty, [numbered_film(tmp_path / "n.mp4", 72, 24)])
+    api.shots(empty, min_seconds=10)
+    api.pick(empty, keep=["n"])
+    yield empty
+
+
+def shown(project: Project, file: str) -> list[int]:
+    return [read_number(rgb) for _, rgb in frames(project.path(file))]
+
+
+def clips(project: Project) -> list[str]:
+    return [row["file"] for row in project.rows("SELECT file FROM item WHERE kind = 'clip' ORDER BY first")]
+
+
+def stills(project: Project) -> list[str]:
+    return [row["file"] for row in project.rows("SELECT file FROM item WHERE kind = 'still' ORDER BY first")]
+
+
+def files(project: Project) -> list[str]:
+    folder = project.folder / "dataset"
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_clip_shows_what_a_player_shows_at_16_frames_a_second(numbered: Project) -> None:
+    api.export(numbered, margin=0)
+    assert shown(numbered, "dataset/clips/n_000000.mp4") == SIXTEEN_OF_24[:45]  # 48 frames, and 45 = 4 * 11 + 1
+    (row,) = numbered.rows("SELECT frames, fps, first, last, shot, width, height FROM item WHERE kind = 'clip'")
+    assert row == {"frames": 45, "fps": "16", "first": 0, "last": 66, "shot": "n_000000", "width": 128, "height": 96}
+    times = scan_times(numbered.path("dataset/clips/n_000000.mp4"))
+    assert [float(time) for time in times] == [n / 16 for n in range(45)]
+
+
+def test_the_margin_leaves_out_frames_at_both_ends(numbered: Project) -> None:
+    api.export(numbered, margin=6)
+    assert shown(numbered, clips(numbered)[0]) == [6 + n for n in SIXTEEN_OF_24[:37]]  # 60 frames are 40 at 16 fps
+    api.export(numbered, margin=40)
+    assert shown(numbered, clips(numbered)[0]) == [35]
+
+
+def test_a_long_shot_gives_pieces_end_to_end_and_none_too_short(numbered: Project) -> None:
+    api.export(numbered, margin=0, max_seconds=1.0, pieces=5)
+    assert clips(numbered) == ["dataset/clips/n_000000.mp4", "dataset/clips/n_000000-2.mp4"]  # 48 = 17 + 17 + 14
+    assert shown(numbered, clips(numbered)[0]) == SIXTEEN_OF_24[:17]
+    assert shown(numbered, clips(numbered)[1]) == SIXTEEN_OF_24[17:34]
+    api.export(numbered, margin=0, max_seconds=1.0)
+    assert files(numbered) == ["clips/n_000000.mp4", "stills/n_000036.png"]
+
+
+def test_stills_are_spread_over_the_shot(numbered: Project) -> None:
+    api.export(numbered, margin=0, stills=3, clips=False)
+    assert stills(numbered) == [f"dataset/stills/n_{n:06d}.png" for n in (12, 36, 60)]
+    assert [read_number(read_picture(numbered.path(file))) for file in stills(numbered)] == [12, 36, 60]
+    assert clips(numbered) == []
+    api.export(numbered, stills=0)
+    assert files(numbered) == ["clips/n_000000.mp4"]
+
+
+def test_tall_pictures_are_made_smaller_to_even_sides(empty: Project, tmp_path: Path) -> None:
+    numbered_film(tmp_path / "n.mp4", 24, 24, size=(250, 182))
+    api.add(empty, [tmp_path / "n.mp4"])
+    api.shots(empty, min_seconds=10)
+    api.pick(empty, keep=["n"])
+    api.export(empty, max_height=91)
+    sizes = {(row["width"], row["height"]) for row in empty.rows("SELECT width, height FROM item")}
+    assert sizes == {(124, 90)}
+    assert read_picture(empty.path(stills(empty)[0])).shape == (90, 124, 3)
+    assert shown(empty, clips(empty)[0])[:3] == [1, 2, 4]
+
+
+def test_every_clip_has_a_length_that_the_model_takes(exported: Project) -> None:
+    rows = exported.rows("SELECT file, frames FROM item WHERE kind = 'clip'")
+    assert [row["frames"] for row in rows] == [13] * 4  # 22 frames inside the margins are 15 at 16 fps
+    assert all(len(scan_times(exported.path(row["file"]))) == row["frames"] for row in rows)
+    assert exported.member.floor_frames(13) == 13
+
+
+def test_a_film_that_changed_is_set_aside_with_a_sentence(exported: Project) -> None:
+    film = exported.folder.parent / "film.mp4"
+    write_film(film, (rgb for _, rgb in frames(film)), 24, options={"crf": "30"})
+    summary = api.export(exported, margin=2)
+    assert summary.done == [] and len(summary.failed) == 4
+    reason = summary.failed["film_000000"]
+    assert reason.endswith("film.mp4 has changed since it was added; run `sakuga add` and `sakuga shots` again")
+    api.add(exported, [film])
+    api.shots(exported)
+    assert len(api.export(exported, margin=2).done) == 4
+
+
+def test_a_film_that_is_gone_is_set_aside_and_its_clips_stay(exported: Project) -> None:
+    (exported.folder.parent / "film.mp4").unlink()
+    exported.db.execute("UPDATE source_film SET path = '/away/film.mp4'")
+    api.pick(exported, drop=["film_000000"], auto=True)
+    assert api.export(exported).failed == {}
+    assert len(clips(exported)) == 3
+    api.pick(exported, keep=["film_000000"], auto=True)
+    failed = api.export(exported).failed
+    assert list(failed) == ["film_000000"]
+    assert failed["film_000000"].startswith("/away/film.mp4 is not there any more; bring it back")
+    assert len(clips(exported)) == 3
+
+
+def test_an_unpicked_shot_loses_its_clip_and_gets_its_own_words_back_when_picked_again(exported: Project) -> None:
+    words = exported.folder / "dataset" / "clips" / "film_000024.txt"
+    words.write_text("MyStyle. a boat leaves the harbour\n", "utf-8")
+    api.pick(exported, drop=["film_000024"], auto=True)
+    assert api.export(exported).retired == ["film_000024"]
+    api.caption(exported)
+    assert not [name for name in files(exported) if "film_000024" in name or "film_000036" in name]
+    assert exported.rows("SELECT * FROM item WHERE shot = 'film_000024'") == []
+
+    api.pick(exported, keep=["film_000024"], auto=True)
+    assert api.export(exported).done == ["film_000024"]
+    api.caption(exported)
+    assert words.read_text("utf-8") == "MyStyle. a boat leaves the harbour\n"
+    assert captions.current(exported)["clips/film_000024"].origin == captions.PERSON
+
+
+def test_a_clip_that_was_deleted_by_hand_is_made_again(exported: Project) -> None:
+    gone = exported.folder / "dataset" / "clips" / "film_000048.mp4"
+    before = gone.read_bytes()
+    gone.unlink()
+    assert api.export(exported).done == ["film_000048"]
+    assert gone.read_bytes() == before
+
+
+def test_the_same_picks_give_the_same_bytes(exported: Project, exported_root: Path) -> None:
+    api.export(exported, stills=2)
+    api.export(exported)
+    for file in [*clips(exported), *stills(exported)]:
+        assert exported.path(file).read_bytes() == (exported_root / "p" / file).read_bytes()
+    assert len(clips(exported)) == len(small.SHOTS)

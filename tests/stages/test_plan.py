@@ -1,0 +1,108 @@
+"""plan: what one epoch is, what is dropped and why, and what is held out."""
+
+from typing import Any
+
+import pytest
+
+import small
+from sakuga import api
+from sakuga.core import store
+from sakuga.core.errors import SakugaError
+from sakuga.core.project import Project
+
+STILLS = {"items": "stills", "resolution": (96, 64)}
+
+
+def with_sections(project: Project, **sections: dict[str, Any]) -> Project:
+    """The project as if its sakuga.toml had these sections."""
+    kinds = {name: type(project.settings.sections["clips"])(**values) for name, values in sections.items()}
+    project.settings = project.settings.model_copy(update={"sections": kinds})
+    return project
+
+
+def test_an_epoch_is_counted_by_section_and_bucket(exported: Project) -> None:
+    planned = api.plan(exported)
+    assert planned.samples == 12
+    assert planned.sections == {"stills": {"samples": 4}, "clips": {"samples": 8}}
+    assert planned.buckets == {"96x64x9": 8, "96x64x1": 4}
+    assert planned.tokens == 4 * 24 + 8 * 3 * 24  # 12x8 latents are 6x4 tokens, 9 frames are 3 latent frames
+    assert planned.dropped == []
+    rows = exported.rows("SELECT key, start FROM sample WHERE item = 'clips/film_000000'")
+    assert rows == [
+        {"key": "clips/clips/film_000000@0:96x64x9", "start": 0}, {"key": "clips/clips/film_000000@4:96x64x9", "start": 4},
+    ]  # fmt: skip
+
+
+def test_repeats_count(exported: Project) -> None:
+    planned = api.plan(with_sections(exported, stills=STILLS | {"repeats": 5}))
+    assert planned.samples == 20 and planned.sections == {"stills": {"samples": 20}}
+
+
+def test_what_gives_no_sample_or_fewer_is_listed_with_the_reason(exported: Project) -> None:
+    exported.db.execute("UPDATE item SET frames = 5 WHERE name = 'clips/film_000024'")
+    motion = {"items": "clips", "resolution": (96, 64), "frames": (9, 13)}
+    planned = api.plan(with_sections(exported, motion=motion))
+    assert planned.samples == 6
+    assert planned.dropped[-1] == {
+        "item": "clips/film_000024", "section": "motion", "reason": '5 frames at 16 fps, section "motion" needs 9 and 13',
+    }  # fmt: skip
+    assert [(d["item"], d["reason"]) for d in planned.dropped[:4]] == [
+        (f"stills/{name}", "no section of sakuga.toml takes it")
+        for name in ("film_000012", "film_000036", "film_000060", "film_000084")
+    ]
+
+
+def test_a_clip_and_the_still_of_its_shot_are_on_the_same_side(exported: Project) -> None:
+    api.plan(exported)
+    query = "SELECT DISTINCT shot, held_out FROM sample JOIN item ON item.name = item ORDER BY shot"
+    sides = exported.rows(query)
+    assert [row["shot"] for row in sides] == small.SHOTS  # one row for each: both its items are on one side
+    assert sum(row["held_out"] for row in sides) == 1
+    assert api.plan(exported).held_out == 3
+
+
+def test_the_split_stays_when_the_dataset_grows(exported: Project) -> None:
+    api.plan(exported)
+    before = {row["item"] for row in exported.rows("SELECT item FROM sample WHERE held_out")}
+    (clip,) = exported.rows("SELECT * FROM item WHERE name = 'clips/film_000000'")
+    for n in range(40):
+        name = f"clips/other_{n:06d}"
+        store.insert(exported.db, "item", clip | {"name": name, "source": name, "shot": name})
+    api.plan(exported)
+    after = {row["item"] for row in exported.rows("SELECT item FROM sample WHERE held_out")}
+    assert {item for item in after if "film" in item} <= before
+    assert 1 <= len(after) <= 8  # about a twentieth
+
+
+def test_nothing_is_held_out_where_it_is_not_wanted(exported: Project) -> None:
+    exported.settings = exported.settings.model_copy(
+        update={"plan": exported.settings.plan.model_copy(update={"holdout": 0.0})}
+    )
+    assert api.plan(exported).held_out == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "seen"),
+    [
+        ({"epochs": 3}, 27, 27),  # 9 samples to train on
+        ({"epochs": 3, "accumulation": 4}, 7, 27),  # the last step has 3
+        ({"steps": 10, "accumulation": 4}, 10, 40),
+    ],
+)
+def test_steps_follow_from_epochs_and_accumulation(
+    exported: Project, settings: dict[str, int], steps: int, seen: int
+) -> None:
+    planned = api.plan(exported, **settings)
+    assert (planned.steps, planned.experts, planned.epochs) == (steps, {"full": seen}, seen / 9)
+
+
+def test_an_expert_that_the_model_lacks_is_refused(exported: Project) -> None:
+    with pytest.raises(SakugaError, match="tiny has no expert 'high', it has full"):
+        api.plan(exported, experts=["high"])
+
+
+def test_a_plan_follows_its_dataset(exported: Project) -> None:
+    assert api.plan(exported).samples == 12
+    api.pick(exported, drop=["film_000000"], auto=True)
+    api.export(exported)
+    assert api.plan(exported).samples == 9

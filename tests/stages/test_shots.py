@@ -1,0 +1,98 @@
+"""shots: the exact cuts of a known film, what is measured of each shot, and films that break off."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import small
+from films import cartoon_film, write_film
+from sakuga import api
+from sakuga.core import timeline
+from sakuga.core.media.film import frames
+from sakuga.core.media.picture import read_picture
+from sakuga.core.project import Project
+from sakuga.signals.cuts import DETECTORS, CutFinder
+
+
+def spans(project: Project) -> list[tuple[int, int]]:
+    return [(row["first"], row["last"]) for row in project.rows("SELECT first, last FROM shot ORDER BY film, first")]
+
+
+def test_the_cuts_are_found_to_the_frame(exported: Project) -> None:
+    assert spans(exported) == [(0, 23), (24, 47), (48, 71), (72, 95)]
+    rows = exported.rows("SELECT * FROM shot ORDER BY first")
+    assert [row["name"] for row in rows] == small.SHOTS
+    assert [(row["start_seconds"], row["seconds"]) for row in rows] == [(0, 1), (1, 1), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("detector", list(DETECTORS))
+def test_every_detector_finds_the_cuts(exported_root: Path, detector: str) -> None:
+    finder = CutFinder(detector, None, min_frames=12)
+    for index, rgb in frames(exported_root / "film.mp4"):
+        finder.feed(index, rgb)
+    assert set(finder.finish()) >= set(small.CUTS)
+
+
+def test_each_shot_shows_a_frame_of_its_own_and_is_measured(exported: Project) -> None:
+    film = exported.film_path("film")
+    for row in exported.rows("SELECT * FROM shot ORDER BY first"):
+        thumbnail = read_picture(exported.path(row["thumbnail"])).astype(float)
+        inside = [rgb.astype(float) for _, rgb in frames(film, range(row["first"], row["last"] + 1))]
+        light = np.mean([rgb @ (0.2126, 0.7152, 0.0722) for rgb in inside]) / 255
+        assert abs(row["brightness"] - light) < 0.01
+        assert 0.001 < row["motion"] < 0.1
+        assert abs(thumbnail.mean((0, 1)) - np.mean(inside, (0, 1, 2))).max() < 6
+
+
+def test_the_times_of_a_film_are_kept(empty: Project, tmp_path: Path) -> None:
+    cartoon_film(tmp_path / "a.mkv", 2, Fraction(24000, 1001), shots=2)
+    api.add(empty, [tmp_path / "a.mkv"])
+    api.shots(empty)
+    found = timeline.of_film(empty, "a")
+    assert found.rate == Fraction(24000, 1001) and len(found.stamps) == 48
+    assert found.shown[47] == 47 / Fraction(24000, 1001)
+
+
+def break_off(path: Path, after: int) -> None:
+    """Overwrite the packets of a film from the n-th on."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.pos is not None]
+    for start, size in packets[after:]:
+        data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+
+
+def test_a_film_that_breaks_off_keeps_the_frames_before_and_says_so(empty: Project, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    pictures = (noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(60))
+    write_film(tmp_path / "a.mp4", pictures, 24, gop=60, bframes=0)
+    break_off(tmp_path / "a.mp4", after=30)
+    api.add(empty, [tmp_path / "a.mp4"])
+    summary = api.shots(empty, min_seconds=10)
+    (row,) = empty.rows("SELECT frames, note FROM timeline")
+    assert summary.failed == {} and 20 < row["frames"] <= 30
+    assert f"breaks off after frame {row['frames']}" in row["note"] and "a.mp4" in row["note"]
+    assert spans(empty) == [(0, row["frames"] - 1)]
+
+
+def test_only_what_has_changed_is_done_again(exported: Project) -> None:
+    assert api.shots(exported).unchanged == ["film"]
+    assert api.shots(exported, min_seconds=1.5).done == ["film"]
+    assert spans(exported) == [(0, 47), (48, 95)]
+    thumbnails = sorted(path.name for path in (exported.folder / "cache" / "thumbnails").iterdir())
+    assert thumbnails == ["film_000000.webp", "film_000048.webp"]
+
+
+def test_a_persons_word_outlives_new_cuts(exported: Project) -> None:
+    api.pick(exported, drop=["film_000048"], reason="smoke")
+    api.shots(exported, min_seconds=10)
+    api.shots(exported)
+    api.pick(exported, auto=True)
+    query = "SELECT kept, reason, by FROM pick WHERE shot = 'film_000048'"
+    assert exported.rows(query) == [{"kept": 0, "reason": "smoke", "by": "person"}]
+    assert json.dumps(spans(exported)) == "[[0, 23], [24, 47], [48, 71], [72, 95]]"

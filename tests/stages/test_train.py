@@ -1,0 +1,272 @@
+"""train: what a run learns, what it sees, what it leaves behind, and what it refuses."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sakuga import api
+from sakuga.core.dataset import encoded_samples, latent_file, text_file
+from sakuga.core.errors import SakugaError
+from sakuga.core.files import file_sha256
+from sakuga.core.media.film import probe, scan_times
+from sakuga.core.models import of_project
+from sakuga.core.project import Project
+from sakuga.core.settings import TrainSettings
+from sakuga.nn.lora import inject, load_lora
+from sakuga.nn.text import pad_text
+from sakuga.nn.weights import load_transformer
+from sakuga.stages.train import Run, loop, record
+from sakuga.stages.train.data import Schedule, load
+from sakuga.stages.train.state import load_state, state_path
+
+SMALL: dict[str, Any] = {"name": "r", "rank": 4, "learning_rate": 1e-2}
+
+
+def train(project: Project, **settings: Any) -> Run:
+    return api.train(project, **SMALL | settings)
+
+
+def item_losses(project: Project) -> list[dict[str, Any]]:
+    return project.rows("SELECT * FROM item_loss ORDER BY run_expert, step, part")
+
+
+def test_the_loss_falls(cached: Project) -> None:
+    run = train(cached, epochs=4)
+    losses = run.losses["full"]
+    assert len(losses) == 36
+    assert sum(losses[-9:]) < 0.8 * sum(losses[:9])  # the same samples, the same share of noise levels
+    assert run.validation["full"][36] < 0.8 * run.validation["full"][0]
+    assert not run.stopped and cached.rows("SELECT state FROM run") == [{"state": "done"}]
+
+
+def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) -> None:
+    train(cached, steps=1, accumulation=9)
+    samples, member = encoded_samples(cached), cached.member
+    settings = TrainSettings(**SMALL | {"steps": 1, "accumulation": 9})
+    draws = Schedule(samples, settings, member.experts[0], member.shift).step(1)
+    model = load_transformer(member.transformer, of_project(cached)["transformer"], torch.float32, "cpu")
+    lora = inject(model, 4, 4.0, settings.seed)
+    losses = []
+    for draw in draws:
+        batch = load(draw, cached.folder, torch.device("cpu"))
+        x, e, t = batch.latent, batch.noise, draw.t
+        velocity = model((1 - t) * x + t * e, torch.tensor([1000 * t]), pad_text([batch.text[0]], 24))
+        losses.append((velocity - (e - x)).square().mean())
+    torch.stack(losses).mean().backward()
+    gradients = [p.grad for p in lora.parameters() if p.grad is not None]
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    (row,) = cached.rows("SELECT loss, norm FROM step")
+    assert row["norm"] == pytest.approx(norm, rel=1e-4)
+    assert [r["loss"] for r in item_losses(cached)] == pytest.approx([float(x.detach()) for x in losses], rel=1e-5)
+    assert row["loss"] == pytest.approx(sum(float(x.detach()) for x in losses) / 9, rel=1e-5)
+
+
+def test_every_epoch_shows_every_sample_once_in_another_order(cached: Project) -> None:
+    planned = api.plan(cached, epochs=2, accumulation=4)
+    train(cached, epochs=2, accumulation=4)
+    rows = item_losses(cached)
+    assert Counter(row["step"] for row in rows) == {1: 4, 2: 4, 3: 4, 4: 4, 5: 2}  # 18 = 2 epochs of 9, none dropped
+    assert planned.steps == 5 and planned.experts == {"full": len(rows)}
+    first, second = ([row["sample"] for row in rows[n : n + 9]] for n in (0, 9))
+    trained = {sample.key for sample in encoded_samples(cached) if not sample.held_out}
+    assert set(first) == set(second) == trained and len(trained) == 9
+    assert first != second
+    steps = cached.rows("SELECT step, loss FROM step")
+    means = {step: [row["loss"] for row in rows if row["step"] == step] for step in range(1, 6)}
+    assert all(row["loss"] == pytest.approx(sum(means[row["step"]]) / len(means[row["step"]])) for row in steps)
+
+
+def test_repeats_are_shown_as_often_in_an_epoch(cached: Project) -> None:
+    samples = [s for s in encoded_samples(cached) if not s.held_out][:3]
+    samples[1] = replace(samples[1], repeats=3)
+    schedule = Schedule(samples, TrainSettings(epochs=2), cached.member.experts[0], 3.0)
+    draws = [schedule.step(n)[0] for n in range(1, 11)]
+    for epoch in (draws[:5], draws[5:]):
+        assert Counter(draw.sample.key for draw in epoch) == {samples[0].key: 1, samples[1].key: 3, samples[2].key: 1}
+    assert len({draw.noise for draw in draws}) == 10 and len({draw.t for draw in draws}) == 10
+
+
+def test_warmup_raises_the_rate_in_a_straight_line(cached: Project) -> None:
+    train(cached, steps=4, warmup=3)
+    rates = [row["learning_rate"] for row in cached.rows("SELECT learning_rate FROM step ORDER BY step")]
+    assert rates == pytest.approx([1e-2 / 3, 2e-2 / 3, 1e-2, 1e-2])
+
+
+def test_a_checkpoint_has_a_row_only_when_it_and_its_state_are_there(
+    cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, noted = record.note_checkpoint, []
+
+    def watched(project: Project, run_expert: int, step: int, path: Path) -> None:
+        assert load_state(state_path(project.folder / "runs" / "r", "full")).step == step
+        assert len(load_lora(path).tensors) == 60
+        noted.append(step)
+        note(project, run_expert, step, path)
+
+    monkeypatch.setattr(record, "note_checkpoint", watched)
+    train(cached, steps=5, save_every=2)
+    rows = cached.rows("SELECT step, file, sha256 FROM checkpoint")
+    assert noted == [row["step"] for row in rows] == [2, 4, 5]
+    assert all(file_sha256(cached.path(row["file"])) == row["sha256"] for row in rows)
+    assert cached.rows("SELECT steps, steps_done FROM run_expert") == [{"steps": 5, "steps_done": 5}]
+
+
+def test_validation_is_before_the_first_step_and_at_the_end_with_the_same_noise(cached: Project) -> None:
+    run = train(cached, steps=5, validate_every=2, learning_rate=1e-12)
+    rows = cached.rows("SELECT step, t, loss FROM validation ORDER BY step, t")
+    by_step = {n: [(row["t"], row["loss"]) for row in rows if row["step"] == n] for n in (0, 2, 4, 5)}
+    assert len(rows) == 32 and list(run.validation["full"]) == [0, 2, 4, 5]
+    levels = [t for t, _ in by_step[0]]
+    assert len(set(levels)) == 8 and 0 < min(levels) < 0.4 and 0.9 < max(levels) < 1
+    for step in (2, 4, 5):  # nothing was learnt, and nothing else may differ
+        assert [loss for _, loss in by_step[step]] == pytest.approx([loss for _, loss in by_step[0]], rel=1e-5)
+    assert not {row["item"] for row in item_losses(cached)} & {s.item for s in encoded_samples(cached) if s.held_out}
+
+
+def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run.folder / "tensorboard" / "full"))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_tensorboard_shows_what_the_store_holds(cached: Project) -> None:
+    train(cached, steps=4, validate_every=3, should_stop=lambda: bool(cached.rows("SELECT 1 FROM step WHERE step = 2")))
+    run = train(cached, steps=4, validate_every=3)
+    shown = scalars(run)
+    stored = [(r["step"], pytest.approx(r["loss"])) for r in cached.rows("SELECT step, loss FROM step ORDER BY step")]
+    assert shown["loss/train"] == stored and len(stored) == 4
+    assert [step for step, _ in shown["loss/validation"]] == [0, 3, 4]
+    assert [step for step, _ in shown["learning_rate"]] == [1, 2, 3, 4]
+
+
+PROMPTS = """# two looks
+MyStyle. a boat --w 32 --h 48 --f 7 --s 2 --d 5
+MyStyle. a girl runs --w 32 --h 32 --f 1 --s 2 --n blurred --g 2.5
+"""
+
+
+def test_previews_are_made_of_every_prompt_with_the_same_noise(cached: Project) -> None:
+    (cached.folder / "looks.txt").write_text(PROMPTS, "utf-8")
+    train(cached, steps=3, preview_every=2, prompts="looks.txt", learning_rate=1e-12)
+    rows = cached.rows("SELECT expert, step, prompt, text, file FROM preview ORDER BY step, prompt")
+    assert [(r["step"], r["prompt"], r["text"]) for r in rows] == [
+        (2, 0, "MyStyle. a boat"), (2, 1, "MyStyle. a girl runs"), (3, 0, "MyStyle. a boat"), (3, 1, "MyStyle. a girl runs"),
+    ]  # fmt: skip
+    boat, girl, boat_again, girl_again = (cached.path(row["file"]) for row in rows)
+    assert (probe(boat).width, probe(boat).height, len(scan_times(boat))) == (32, 48, 5)  # 7 frames floored to 4n + 1
+    assert (probe(girl).width, probe(girl).height, len(scan_times(girl))) == (32, 32, 1)
+    assert boat.read_bytes() == boat_again.read_bytes() and girl.read_bytes() == girl_again.read_bytes()
+
+
+def test_previews_change_nothing_of_the_training_and_show_it(cached: Project) -> None:
+    plain = train(cached, name="plain", steps=3)
+    (cached.folder / "looks.txt").write_text("MyStyle. a boat --w 32 --h 32 --f 5 --s 2", "utf-8")
+    looked = train(cached, name="looked", steps=3, prompts="looks.txt", preview_every=1)
+    assert plain.checkpoints["full"].read_bytes() == looked.checkpoints["full"].read_bytes()
+    videos = [cached.path(row["file"]).read_bytes() for row in cached.rows("SELECT file FROM preview")]
+    assert len(set(videos)) == 3
+
+
+def test_two_experts_are_trained_each_in_its_own_noise(experts: Project) -> None:
+    (experts.folder / "looks.txt").write_text("MyStyle. a boat --w 32 --h 32 --f 5 --s 4", "utf-8")
+    run = train(experts, steps=4, prompts="looks.txt")
+    assert list(run.checkpoints) == ["high", "low"]
+    assert len({path.read_bytes() for path in run.checkpoints.values()}) == 2
+    for expert, low, high in (("high", 0.875, 1.0), ("low", 0.0, 0.875)):
+        (row,) = experts.rows("SELECT * FROM run_expert WHERE expert = ?", expert)
+        assert (row["t_min"], row["t_max"], row["steps_done"]) == (low, high, 4)
+        levels = [r["t"] for r in experts.rows("SELECT t FROM item_loss WHERE run_expert = ?", row["id"])]
+        levels += [r["t"] for r in experts.rows("SELECT t FROM validation WHERE run_expert = ?", row["id"])]
+        assert len(levels) == 4 + 16 and all(low <= t <= high for t in levels)
+    assert [row["expert"] for row in experts.rows("SELECT expert FROM preview")] == ["high", "low"]
+
+
+def test_one_expert_can_be_trained_alone(experts: Project) -> None:
+    assert list(train(experts, steps=1, experts=["low"]).checkpoints) == ["low"]
+    with pytest.raises(SakugaError, match="tiny-experts has no expert 'hgih', it has high, low; did you mean high"):
+        train(experts, name="other", experts=["hgih"])
+    assert [row["name"] for row in experts.rows("SELECT name FROM run")] == ["r"]
+
+
+def test_recomputing_blocks_changes_nothing(cached: Project) -> None:
+    off = train(cached, name="off", steps=3, checkpointing=False)
+    on = train(cached, name="on", steps=3, checkpointing=True)
+    assert on.losses == off.losses
+    assert on.checkpoints["full"].read_bytes() == off.checkpoints["full"].read_bytes()
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_item(cached: Project) -> None:
+    sample = next(s for s in encoded_samples(cached) if not s.held_out and s.kind == "still")
+    path = cached.path(latent_file(sample.latent))
+    save_file({"latent": torch.full_like(load_file(path)["latent"], math.nan)}, path)
+    with pytest.raises(SakugaError) as error:
+        train(cached, steps=1, accumulation=9)
+    assert f"gave a loss that is not a number (on {sample.item});" in str(error.value)
+    assert cached.rows("SELECT state FROM run") == [{"state": "stopped"}]
+    assert cached.rows("SELECT * FROM checkpoint") == [] and item_losses(cached) == []
+
+
+def test_a_damaged_encoding_is_a_sentence(cached: Project) -> None:
+    text = cached.path(text_file(encoded_samples(cached)[0].text))
+    text.write_bytes(text.read_bytes()[:100])
+    with pytest.raises(SakugaError, match=rf"{text.name} is missing from the cache or damaged; delete it"):
+        train(cached, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rank": 8}, "run r was begun with another rank; give a new --name"),
+        ({"seed": 2, "learning_rate": 1e-3}, "run r was begun with another learning_rate, seed; give"),
+        ({"resume": False}, "a run named r is there already"),
+        ({"name": "../r"}, "the run's folder cannot be named so"),
+        ({"lerning_rate": 1.0}, "lerning_rate is not a setting; did you mean learning_rate"),
+        ({"device": "meta"}, "device 'meta' is none that Sakuga works on"),
+    ],
+)
+def test_what_would_make_another_run_of_it_is_refused(cached: Project, settings: dict[str, Any], words: str) -> None:
+    run = train(cached, steps=1)
+    before = run.checkpoints["full"].read_bytes()
+    with pytest.raises(SakugaError, match=words):
+        train(cached, **{"steps": 2} | settings)
+    assert run.checkpoints["full"].read_bytes() == before
+    assert len(cached.rows("SELECT * FROM run")) == 1
+
+
+def test_other_model_files_are_refused(cached: Project) -> None:
+    train(cached, steps=1)
+    weights = cached.folder / "models" / "transformer.safetensors"
+    state = load_file(weights)
+    weights.unlink()  # shared with the project this one was copied from
+    save_file({name: tensor + 1 for name, tensor in state.items()}, weights)
+    with pytest.raises(SakugaError, match="run r was begun on other model files"):
+        train(cached, steps=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "looks.txt cannot be read: No such file"),
+        ("# nothing\n", "looks.txt holds no prompt"),
+        ("a boat --w wide", r"looks.txt: line 1: --w \(width\) takes a whole number"),
+    ],
+)
+def test_a_fault_of_the_prompt_file_stops_before_a_run_begins(cached: Project, text: str | None, words: str) -> None:
+    if text is not None:
+        (cached.folder / "looks.txt").write_text(text)
+    with pytest.raises(SakugaError, match=words):
+        train(cached, prompts="looks.txt")
+    assert cached.rows("SELECT * FROM run") == []
+
+
+def test_a_dataset_that_is_all_held_out_is_a_sentence(cached: Project) -> None:
+    cached.db.execute("UPDATE sample SET held_out = 1")
+    with pytest.raises(SakugaError, match="every sample is held out; lower plan.holdout or add items"):
+        loop.train(cached, TrainSettings())

@@ -1,0 +1,127 @@
+"""What is known of the Wan models stands in core/family.py and nowhere else in the code."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sakuga
+from sakuga.core.family import FAMILY, MEMBERS, TRAIN_TIMESTEPS
+
+SRC = Path(sakuga.__file__).parent
+WAN = [member for member in MEMBERS if not member.tiny]
+
+# Numbers that mean nothing but Wan wherever they stand. Small ones are left to the words below.
+ALONE = {TRAIN_TIMESTEPS}
+for _member in WAN:
+    ALONE |= {_member.frames, *(side for size in _member.sizes for side in size)}
+    ALONE |= {_member.transformer.dim, _member.transformer.ffn_dim, _member.transformer.text_dim}
+    ALONE |= {_member.text.ffn_dim, _member.text.vocabulary, *map(abs, _member.vae.mean), *_member.vae.std}
+    ALONE |= {_member.boundary} - {None}
+# Numbers that are facts where they are given to something of this name.
+WORDS = {
+    "shift": {member.shift for member in MEMBERS},
+    "fps": {member.fps for member in MEMBERS},
+    "guidance": {expert.guidance for member in MEMBERS for expert in member.experts},
+    "boundary": {member.boundary for member in MEMBERS},
+    "stride": {step for member in MEMBERS for step in member.vae.stride},
+}
+STRIDES = WORDS["stride"] - {1}  # pixels and frames to a latent: `(n - 1) // 4 * 4 + 1`, `n % 4 == 1`, `width // 8`
+
+# (file, what, why it is another thing)
+ALLOWED = {
+    ("core/settings.py", "0.9", "a beta of AdamW"),
+    ("core/settings.py", str(TRAIN_TIMESTEPS), "the most sampling steps that are of any use"),
+    ("core/media/timing.py", str(TRAIN_TIMESTEPS), "the rate of NTSC is 1000/1001 of a whole number"),
+    ("core/media/view.py", "720", "where players take a picture for HD"),
+    ("core/media/view.py", "round(float(np.degrees(np.arctan2(b, a))) / 90) % 4", "quarter turns"),
+    ("nn/lora.py", "-len(text) % 8", "the alignment of a safetensors header"),
+    ("nn/transformer.py", "1280", "the width of CLIP's picture encoder"),
+}
+NAMES_ALLOWED = {
+    ("core/settings.py", "wan2.2-t2v-a14b"),  # the model of a new project
+    ("cli/commands.py", "wan2.2-t2v-a14b"),  # the same, shown by --help
+    ("demo.py", "tiny"),
+    ("nn/tiny.py", "tiny"),  # the files it makes
+}
+
+
+def facts_in(source: str) -> list[tuple[int, str]]:
+    """(line, text) of every number in `source` that is a fact of the family."""
+    module = ast.parse(source)
+    found = {(node.lineno, str(node.value)) for node in ast.walk(module) if _number(node) in ALONE}
+    for name, value in _given(module):
+        for word, facts in WORDS.items():
+            if word in name.lower():
+                numbers = [n for n in ast.walk(value) if _number(n) in facts]
+                found |= {(n.lineno, f"{name} = {n.value}") for n in numbers if isinstance(n, ast.Constant)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod) and _number(node.right) in STRIDES:
+            found.add((node.lineno, ast.unparse(node)))
+    return sorted(found)
+
+
+def _number(node: ast.AST) -> int | float | None:
+    is_number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    return node.value if is_number else None  # type: ignore[attr-defined, no-any-return]
+
+
+def _given(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Every (name, expression) where something of that name is given a value, a default, or is compared."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.keyword) and node.arg:
+            yield node.arg, node.value
+        elif isinstance(node, ast.Assign):
+            yield from ((ast.unparse(target), node.value) for target in node.targets)
+        elif isinstance(node, ast.AnnAssign) and node.value:
+            yield ast.unparse(node.target), node.value
+        elif isinstance(node, ast.Compare):
+            yield ast.unparse(node.left), ast.Tuple(node.comparators)
+        elif isinstance(node, ast.arguments):
+            places = [*node.posonlyargs, *node.args]
+            yield from zip((a.arg for a in places[len(places) - len(node.defaults) :]), node.defaults, strict=True)
+            yield from ((a.arg, d) for a, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "boundary = 0.875", "if t >= 0.9: pass", "f(81)", "FRAMES = 121", "size = (832, 480)", "w, h = 1280, 704",
+        "x = 720", "Linear(5120, 13824)", "sample(shift=12.0)", "def f(shift: float = 5.0): ...", "fps = 16",
+        "def f(*, fps=24): ...", "n = (n - 1) // 4 * 4 + 1", "assert n % 4 == 1", "width // 8", "t * 1000",
+        "self.shift = 3.0", "vocabulary = 256384", "if model.shift == 12.0: pass", "mean = [-0.7571]",
+    ],
+)  # fmt: skip
+def test_the_search_finds_a_fact(source: str) -> None:
+    assert facts_in(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["x = 5.0", "seconds = 16", '"""81 frames of 832x480"""', "n // 2", "beats = 12.0  # shift", "f(fps=25)", "a[4] + 8"],
+)
+def test_the_search_leaves_other_numbers_alone(source: str) -> None:
+    assert not facts_in(source)
+
+
+def test_no_fact_stands_outside_the_table() -> None:
+    found = set()
+    for path in sorted(SRC.rglob("*.py")):
+        file = path.relative_to(SRC).as_posix()
+        if file != "core/family.py":
+            found |= {(file, text, line) for line, text in facts_in(path.read_text(encoding="utf-8"))}
+    allowed = {(file, what) for file, what, _ in ALLOWED}
+    strange = [f"{file}:{line}: {what}" for file, what, line in sorted(found) if (file, what) not in allowed]
+    assert not strange, "facts of the family outside core/family.py: " + "; ".join(strange)
+    gone = allowed - {(file, what) for file, what, _ in found}
+    assert not gone, f"allowed, and not there any more: {gone}"
+
+
+def test_no_code_asks_for_a_member_by_name() -> None:
+    found = set()
+    for path in sorted(SRC.rglob("*.py")):
+        file = path.relative_to(SRC).as_posix()
+        if file != "core/family.py":
+            module = ast.parse(path.read_text(encoding="utf-8"))
+            found |= {(file, n.value) for n in ast.walk(module) if isinstance(n, ast.Constant) and n.value in FAMILY}
+    assert found <= NAMES_ALLOWED, f"members are rows, never branches: {found - NAMES_ALLOWED}"
