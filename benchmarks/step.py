@@ -44,11 +44,16 @@ def _wait(device: torch.device) -> None:
 def gemm_rate(tokens: int, wan: Member, device: torch.device, dtype: torch.dtype, repeats: int) -> float:
     """FLOP/s of the transformer's largest matrix at this many tokens."""
     t = wan.transformer
-    a, b = torch.randn(tokens, t.dim, device=device, dtype=dtype), torch.randn(t.ffn_dim, t.dim, device=device, dtype=dtype)
+    a, b = (
+        torch.randn(tokens, t.dim, device=device, dtype=dtype),
+        torch.randn(t.ffn_dim, t.dim, device=device, dtype=dtype),
+    )
     return 2 * tokens * t.dim * t.ffn_dim / seconds(lambda: F.linear(a, b), device, repeats)
 
 
-def attention_seconds(tokens: int, wan: Member, device: torch.device, dtype: torch.dtype, recompute: bool, repeats: int) -> float:
+def attention_seconds(
+    tokens: int, wan: Member, device: torch.device, dtype: torch.dtype, recompute: bool, repeats: int
+) -> float:
     """Self-attention of one layer, forward (twice with recompute) and backward."""
     t = wan.transformer
     shape = (1, t.heads, tokens, t.dim // t.heads)
@@ -110,7 +115,9 @@ def main() -> None:
     text = torch.randn(1, wan.text.length, wan.text.dim, device=device)
 
     def step() -> None:
-        velocity = model(flow.noise_latents(latent, noise, 0.7), torch.full((1,), flow.model_time(0.7), device=device), text)
+        velocity = model(
+            flow.noise_latents(latent, noise, 0.7), torch.full((1,), flow.model_time(0.7), device=device), text
+        )
         flow.flow_loss(velocity, flow.target(latent, noise)).mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -48,7 +48,7 @@ def exported(exported_root: Path, tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def cached(cached_root: Path, tmp_path: Path) -> Iterator[Project]:
-    """The same with all its samples encoded."""
+    """The same with small samples, all of them encoded."""
     with small.copy(cached_root, tmp_path / "root") as project:
         yield project
 

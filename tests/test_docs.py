@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from films import cartoon_film
 
+from films import cartoon_film
 from sakuga.cli import run
 from sakuga.cli.reference import commands_page, settings_page
 

@@ -2,9 +2,11 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 import sakuga
 from sakuga.core.family import FAMILY, MEMBERS, TRAIN_TIMESTEPS
 
@@ -12,18 +14,18 @@ SRC = Path(sakuga.__file__).parent
 WAN = [member for member in MEMBERS if not member.tiny]
 
 # Numbers that mean nothing but Wan wherever they stand. Small ones are left to the words below.
-ALONE = {TRAIN_TIMESTEPS}
+ALONE: set[float] = {TRAIN_TIMESTEPS}
 for _member in WAN:
     ALONE |= {_member.frames, *(side for size in _member.sizes for side in size)}
     ALONE |= {_member.transformer.dim, _member.transformer.ffn_dim, _member.transformer.text_dim}
     ALONE |= {_member.text.ffn_dim, _member.text.vocabulary, *map(abs, _member.vae.mean), *_member.vae.std}
-    ALONE |= {_member.boundary} - {None}
+    ALONE |= {_member.boundary} if _member.boundary else set()
 # Numbers that are facts where they are given to something of this name.
-WORDS = {
+WORDS: dict[str, set[float]] = {
     "shift": {member.shift for member in MEMBERS},
     "fps": {member.fps for member in MEMBERS},
     "guidance": {expert.guidance for member in MEMBERS for expert in member.experts},
-    "boundary": {member.boundary for member in MEMBERS},
+    "boundary": {member.boundary for member in MEMBERS if member.boundary},
     "stride": {step for member in MEMBERS for step in member.vae.stride},
 }
 STRIDES = WORDS["stride"] - {1}  # pixels and frames to a latent: `(n - 1) // 4 * 4 + 1`, `n % 4 == 1`, `width // 8`
@@ -49,21 +51,27 @@ NAMES_ALLOWED = {
 def facts_in(source: str) -> list[tuple[int, str]]:
     """(line, text) of every number in `source` that is a fact of the family."""
     module = ast.parse(source)
-    found = {(node.lineno, str(node.value)) for node in ast.walk(module) if _number(node) in ALONE}
+    found = {(n.lineno, str(n.value)) for n in _numbers(module) if n.value in ALONE}
     for name, value in _given(module):
         for word, facts in WORDS.items():
             if word in name.lower():
-                numbers = [n for n in ast.walk(value) if _number(n) in facts]
-                found |= {(n.lineno, f"{name} = {n.value}") for n in numbers if isinstance(n, ast.Constant)}
+                found |= {(n.lineno, f"{name} = {n.value}") for n in _numbers(value) if n.value in facts}
     for node in ast.walk(module):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod) and _number(node.right) in STRIDES:
-            found.add((node.lineno, ast.unparse(node)))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod):
+            strides = [n for n in (node.right,) if isinstance(n, ast.Constant) and n.value in STRIDES]
+            found |= {(n.lineno, ast.unparse(node)) for n in strides}
     return sorted(found)
 
 
-def _number(node: ast.AST) -> int | float | None:
-    is_number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
-    return node.value if is_number else None  # type: ignore[attr-defined, no-any-return]
+@dataclass(frozen=True)
+class _Number:
+    lineno: int
+    value: float
+
+
+def _numbers(tree: ast.AST) -> list[_Number]:
+    constants = [n for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    return [_Number(n.lineno, n.value) for n in constants if isinstance(n.value, int | float) and n.value is not True]
 
 
 def _given(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
@@ -98,7 +106,15 @@ def test_the_search_finds_a_fact(source: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["x = 5.0", "seconds = 16", '"""81 frames of 832x480"""', "n // 2", "beats = 12.0  # shift", "f(fps=25)", "a[4] + 8"],
+    [
+        "x = 5.0",
+        "seconds = 16",
+        '"""81 frames of 832x480"""',
+        "n // 2",
+        "beats = 12.0  # shift",
+        "f(fps=25)",
+        "a[4] + 8",
+    ],
 )
 def test_the_search_leaves_other_numbers_alone(source: str) -> None:
     assert not facts_in(source)

@@ -30,10 +30,22 @@ def losses(folder: Path) -> list[float]:
             file = f"dataset/stills/{n}.png"
             project.path(file).parent.mkdir(parents=True, exist_ok=True)
             write_png(project.path(file), picture.astype(np.uint8))
-            row = {"name": f"stills/{n}", "source": f"drawn:{n}", "kind": "still", "file": file, "fps": "0", "frames": 1}
+            row = {
+                "name": f"stills/{n}",
+                "source": f"drawn:{n}",
+                "kind": "still",
+                "file": file,
+                "fps": "0",
+                "frames": 1,
+            }
             sha256 = file_sha256(project.path(file))
             store.insert(project.db, "item", row | {"sha256": sha256, "width": 96, "height": 64})
-            words = {"item": f"stills/{n}", "text": f"Golden. waves, number {n}", "origin": "person", "made": time.time()}
+            words = {
+                "item": f"stills/{n}",
+                "text": f"Golden. waves, number {n}",
+                "origin": "person",
+                "made": time.time(),
+            }
             store.insert(project.db, "caption", words)
         run = sakuga.train(project, steps=STEPS, rank=4, learning_rate=1e-3, accumulation=2, warmup=4, seed=3)
         return run.losses["full"] + [run.validation["full"][0], run.validation["full"][STEPS]]

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 import sakuga
 
 SRC = Path(sakuga.__file__).parent
@@ -23,7 +24,7 @@ def tree(name: str) -> ast.Module:
 
 
 def layer(name: str) -> str:
-    return (name.split(".") + [""])[1]
+    return name.partition(".")[2].partition(".")[0]
 
 
 def is_package(name: str) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import SakugaError
 from .core.progress import Progress, Silent
-from .core.project import CONFIG, Project
+from .core.project import CONFIG, Project, change_config, read_config
 from .core.settings import Settings, change
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def new(folder: Path | str, model: str, trigger: str = "") -> Project:
 def home_of(folder: Path | str = ".") -> Path:
     """The folder of the project that `folder` is or lies in; `folder` itself where there is none."""
     start = Path(folder).resolve()
-    return next((f for f in (start, *start.parents) if (f / CONFIG).is_file()), start)
+    above = (start, *start.parents) if start.is_dir() else ()  # a mistyped folder means no other project
+    return next((f for f in above if (f / CONFIG).is_file()), start)
 
 
 def open_project(folder: Path | str = ".") -> Project:
@@ -79,13 +80,21 @@ def pick(
     project: Project, keep: Iterable[str] = (), drop: Iterable[str] = (), undecide: Iterable[str] = (), *,
     reason: str = "", progress: Progress | None = None, **settings: Any,
 ) -> "Summary":  # fmt: skip
-    """Decide about shots by name or pattern; then let the rule speak for the rest."""
+    """Decide about shots by name or pattern; then let the rule speak for the rest.
+
+    Settings of the rule that are given here are kept in sakuga.toml: the next decision must not undo them.
+    """
     from .core import picks
 
     with project.writing("pick"):
         for verdict, patterns in (("keep", keep), ("drop", drop), ("undecided", undecide)):
             picks.decide(project, list(patterns), verdict, reason)
-        return _run(project, "pick", settings, progress)
+        done = _run(project, "pick", settings, progress)
+        for name, value in settings.items():
+            if value is not None:
+                change_config(project.folder / CONFIG, f"pick.{name}", str(value).lower())
+        project.settings = read_config(project.folder / CONFIG)
+        return done
 
 
 def export(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":

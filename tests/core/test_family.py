@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 import pytest
+
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, MEMBERS, Member, member
 from sakuga.core.project import first_config
@@ -98,5 +99,5 @@ def test_the_boundary_belongs_to_the_high_expert() -> None:
 def test_an_unknown_model_is_told_the_nearest(wrong: str, right: str) -> None:
     with pytest.raises(SakugaError, match=f"'{wrong}' is not a model Sakuga knows; did you mean {right}?"):
         member(wrong)
-    with pytest.raises(SakugaError, match="known: wan2.1-t2v-1.3b, "):
+    with pytest.raises(SakugaError, match=r"known: wan2\.1-t2v-1\.3b, "):
         member("sdxl")

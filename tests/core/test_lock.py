@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sakuga.core import lock, store
 from sakuga.core.errors import SakugaError
 
@@ -45,7 +46,9 @@ def test_the_second_is_refused_and_told_who_is_first(path: Path) -> None:
         with pytest.raises(SakugaError) as caught, lock.hold(path, "export"):
             pytest.fail("two hold the lock")
         sentence = str(caught.value)
-        assert "`sakuga train` is at work" in sentence and f"process {os.getpid()} on {socket.gethostname()}" in sentence
+        assert (
+            "`sakuga train` is at work" in sentence and f"process {os.getpid()} on {socket.gethostname()}" in sentence
+        )
         assert [row["command"] for row in rows(path)] == ["train"]
     assert rows(path) == []
     with lock.hold(path, "export"):

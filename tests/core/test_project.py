@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from sakuga.core import store
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import CONFIG, Project, change_config, read_config, relative_to

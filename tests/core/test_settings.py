@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
+
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import MEMBERS
 from sakuga.core.settings import (
@@ -98,7 +99,7 @@ def test_a_good_template_and_its_braces() -> None:
 def test_what_a_run_was_frozen_with_is_read_back() -> None:
     train = TrainSettings(steps=3, experts=("high",))
     assert parse_train(train.model_dump(mode="json"), "run x") == train
-    with pytest.raises(SakugaError, match="run x: rankk is not a setting.*begun by another version"):
+    with pytest.raises(SakugaError, match=r"run x: rankk is not a setting.*begun by another version"):
         parse_train({"rankk": 3}, "run x")
 
 
@@ -118,9 +119,9 @@ def test_change_makes_a_changed_copy() -> None:
     after = change(before, {"detector": "hash"})
     assert (before.detector, after.detector, after.min_seconds) == ("adaptive", "hash", 2)
     assert change(before, {}) is before
-    with pytest.raises(SakugaError, match="^min_second is not a setting; did you mean min_seconds\\?$"):
+    with pytest.raises(SakugaError, match=r"^min_second is not a setting; did you mean min_seconds\?$"):
         change(before, {"min_second": 1})
-    with pytest.raises(SakugaError, match="^min_seconds = -1: "):
+    with pytest.raises(SakugaError, match=r"^min_seconds = -1: "):
         change(before, {"min_seconds": -1})
     with pytest.raises(ValidationError):
         before.detector = "hash"  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sakuga.core import files, store
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
@@ -59,7 +61,14 @@ def everything(project: Project) -> dict[str, Any]:
     trash = project.rows("SELECT * FROM trash")
     left = sorted(p.relative_to(project.folder).as_posix() for p in project.folder.rglob("*") if p.is_file())
     left = [name for name in left if not name.startswith(("sakuga.", "asked."))]
-    return {"rows": known(project), "outputs": outputs(project), "marks": marks, "owned": owned, "trash": trash, "left": left}
+    return {
+        "rows": known(project),
+        "outputs": outputs(project),
+        "marks": marks,
+        "owned": owned,
+        "trash": trash,
+        "left": left,
+    }
 
 
 def marks(project: Project) -> dict[str, tuple[str, str]]:
@@ -312,7 +321,7 @@ print(len(run(PARALLEL, Project(sys.argv[1]), SmallSettings()).done))
 
 def _script(project: Project, folder: Path) -> tuple[list[str], dict[str, str]]:
     (folder / "script.py").write_text(SCRIPT)
-    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    here = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])}
     return [sys.executable, str(folder / "script.py"), str(project.folder)], os.environ | here
 
 
@@ -324,17 +333,22 @@ def test_a_script_needs_no_main_guard(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
-def test_processes_end_with_one_that_is_killed(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["kill", "ctrl-c"])
+def test_processes_end_with_their_parent(project: Project, tmp_path: Path, how: str) -> None:
     pid_file = tmp_path / "pid"
     ask(project, a={"text": "x", "do": "wait", "pid_file": str(pid_file)})
     command, env = _script(project, tmp_path)
-    parent = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    parent = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert _within(20, lambda: pid_file.is_file() and pid_file.read_text() != "")
     child = int(pid_file.read_text())
     assert not _ended(child)
-    parent.kill()
-    parent.wait()
+    if how == "kill":
+        parent.kill()
+    else:
+        os.killpg(parent.pid, signal.SIGINT)  # a terminal sends it to parent and children alike
+    _, told = parent.communicate(timeout=20)
     assert _within(10, lambda: _ended(child))
+    assert "SpawnProcess" not in told and ("KeyboardInterrupt" in told) == (how == "ctrl-c")
 
 
 def _ended(pid: int) -> bool:

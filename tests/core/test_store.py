@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from sakuga.core import store
 from sakuga.core.errors import SakugaError
 

@@ -72,6 +72,6 @@ def test_a_film_whose_disk_is_away_stays_known(exported: Project, tmp_path: Path
     api.shots(exported)
     api.pick(exported, auto=True, min_seconds=10)
     assert exported.rows("SELECT * FROM shot WHERE film = 'film'") == before[0]
-    api.pick(exported, auto=True)
+    api.pick(exported, min_seconds=1)
     api.export(exported)
     assert exported.rows("SELECT * FROM item WHERE shot LIKE 'film%'") == before[1]

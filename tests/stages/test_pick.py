@@ -50,7 +50,7 @@ def test_a_persons_word_beats_the_rule_until_it_is_taken_back(empty: Project) ->
     note_shots(empty, "a", (0.5, 0.5), (2, 0.5))
     api.pick(empty, keep=["a_000000"], drop=["a_000012"], reason="the girl", auto=True)
     assert picked(empty) == {"a_000000": (True, "the girl", "person"), "a_000012": (False, "the girl", "person")}
-    api.pick(empty, undecide=["a"], auto=True)
+    api.pick(empty, undecide=["a"])
     assert [(kept, by) for kept, _, by in picked(empty).values()] == [(False, "rule"), (True, "rule")]
 
 
@@ -71,6 +71,19 @@ def test_what_a_person_keeps_counts(empty: Project) -> None:
     assert sum(kept for kept, _, _ in picked(empty).values()) == 3
     api.pick(empty, keep=["a"], auto=True, count=3)
     assert sum(kept for kept, _, _ in picked(empty).values()) == 5
+
+
+def test_the_rule_stays_until_it_is_changed(empty: Project) -> None:
+    note_shots(empty, "a", (2, 0.5), (2, 0.5), (3, 0.5))
+    api.pick(empty, auto=True, count=2, min_seconds=2.5)
+    with Project(empty.folder) as again:
+        api.pick(again, drop=["a_000096"])
+        assert [kept for kept, _, _ in picked(again).values()] == [False, False, False]
+        api.pick(again, min_seconds=0)
+        assert [kept for kept, _, _ in picked(again).values()] == [True, True, False]
+        assert again.settings.pick.model_dump(include={"auto", "count", "min_seconds"}) == {
+            "auto": True, "count": 2, "min_seconds": 0,
+        }  # fmt: skip
 
 
 def test_a_pattern_that_names_no_shot_changes_nothing(empty: Project) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import small
 from sakuga import api
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
-from sakuga.stages.train import Run, StepReport
+from sakuga.stages.train import Run, StepReport, measure
 from sakuga.stages.train.loop import _Training
 
 SETTINGS: dict[str, Any] = {
-    "name": "r", "rank": 4, "learning_rate": 1e-2, "steps": 7, "accumulation": 2, "warmup": 3, "save_every": 2,
+    "name": "r", "rank": 4, "learning_rate": 1e-2, "steps": 5, "accumulation": 2, "warmup": 3, "save_every": 2,
     "validate_every": 3,
 }  # fmt: skip
 
@@ -34,7 +34,7 @@ def what_is_left(project: Project) -> dict[str, Any]:
         "items": project.rows(query.format("part, sample, t, loss", "item_loss")),
         "validation": project.rows(query.format("t, loss", "validation")),
         "previews": project.rows("SELECT expert, step, prompt, text, file FROM preview"),
-        "loras": {e: (folder / "checkpoints" / f"{e}-000007.safetensors").read_bytes() for e in experts},
+        "loras": {e: (folder / "checkpoints" / f"{e}-000005.safetensors").read_bytes() for e in experts},
         "runs": project.rows("SELECT name, state FROM run"),
     }
 
@@ -43,12 +43,20 @@ def train(project: Project, **more: Any) -> Run:
     return api.train(project, **SETTINGS | more)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_levels() -> Iterator[None]:
+    """Validation at two noise levels says as much about resuming as at eight."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "LEVELS", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(cached_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with small.copy(cached_root, tmp_path_factory.mktemp("whole") / "root") as project:
         train(project)
         left = what_is_left(project)
-    assert len(left["steps"]) == 7 and len(left["items"]) == 14 and len(left["validation"]) == 4 * 8
+    assert len(left["steps"]) == 5 and len(left["items"]) == 10 and len(left["validation"]) == 3 * 2
     return left
 
 
@@ -60,7 +68,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(cached: Project,
 
 
 def test_a_training_stopped_after_every_step_is_the_same(cached: Project, uninterrupted: dict[str, Any]) -> None:
-    for step in range(1, 7):
+    for step in range(1, 5):
         run = train(cached, should_stop=lambda: True)
         assert run.stopped and cached.rows("SELECT state, steps_done FROM run JOIN run_expert ON run = run.id") == [
             {"state": "stopped", "steps_done": step}
@@ -83,7 +91,7 @@ def crash_at(step: int) -> Callable[[StepReport], None]:
 
 
 def test_a_training_that_crashed_goes_back_to_its_last_state(cached: Project, uninterrupted: dict[str, Any]) -> None:
-    for step in (2, 4, 7):  # before the first save, after it, and before the last
+    for step in (1, 3, 5):  # before the first save, after it, and before the last
         with pytest.raises(Crash):
             train(cached, on_step=crash_at(step))
     train(cached)
@@ -92,34 +100,36 @@ def test_a_training_that_crashed_goes_back_to_its_last_state(cached: Project, un
 
 @pytest.mark.parametrize("method", ["_note_checkpoint", "_validate", "_preview"])
 def test_a_crash_between_saving_and_what_comes_after_loses_nothing(
-    cached: Project, method: str, monkeypatch: pytest.MonkeyPatch
+    cached: Project, uninterrupted: dict[str, Any], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cached.folder / "looks.txt").write_text("MyStyle. a boat --w 32 --h 32 --f 1 --s 2", "utf-8")
-    settings = {"prompts": "looks.txt", "steps": 7, "preview_every": 3}
-    with small.copy(cached.folder.parent, cached.folder.parent.parent / "whole") as whole:
-        train(whole, **settings)
-        expected = what_is_left(whole)
+    settings = {"prompts": "looks.txt", "preview_every": 3}
 
     def crash(self: _Training, number: int, *_: object) -> None:
         raise Crash
 
-    for _ in range(3):
+    for _ in range(2):
         with monkeypatch.context() as patch:
             patch.setattr(_Training, method, crash)
             with pytest.raises(Crash):
                 train(cached, **settings)
         train(cached, **settings, should_stop=lambda: True)
     train(cached, **settings)
-    assert what_is_left(cached) == expected
+    left = what_is_left(cached)
+    assert [row["step"] for row in left.pop("previews")] == [3, 5]
+    assert left == {key: value for key, value in uninterrupted.items() if key != "previews"}
 
 
 KILLED = """
 import json, os, signal, sys
 import small
 from sakuga import api
+from sakuga.stages.train import measure
+
+measure.LEVELS = 2
 
 def on_step(report):
-    if report.step == 5:
+    if report.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
 small.one_thread()
@@ -135,7 +145,7 @@ def test_a_killed_process_leaves_a_training_that_goes_on(cached: Project, uninte
     assert ended.returncode == -signal.SIGKILL
     assert cached.rows("SELECT command FROM lock") == [{"command": "train"}]
     assert cached.rows("SELECT state, steps_done FROM run JOIN run_expert ON run = run.id") == [
-        {"state": "running", "steps_done": 4}
+        {"state": "running", "steps_done": 2}
     ]
     train(cached)
     assert what_is_left(cached) == uninterrupted
@@ -162,12 +172,12 @@ def test_a_run_without_a_name_goes_on_until_it_is_done(cached: Project) -> None:
 
 
 def test_a_done_run_can_be_trained_longer(cached: Project, uninterrupted: dict[str, Any]) -> None:
-    train(cached, steps=4)
+    train(cached, steps=2)
     train(cached)
     left = what_is_left(cached)
     assert left["steps"] == uninterrupted["steps"] and left["loras"] == uninterrupted["loras"]
     assert train(cached, steps=3).losses == {}
-    assert cached.rows("SELECT steps, steps_done FROM run_expert") == [{"steps": 7, "steps_done": 7}]
+    assert cached.rows("SELECT steps, steps_done FROM run_expert") == [{"steps": 5, "steps_done": 5}]
 
 
 def test_a_resumed_training_learns_from_the_words_as_they_are_now(cached: Project) -> None:

@@ -40,16 +40,16 @@ def item_losses(project: Project) -> list[dict[str, Any]]:
 def test_the_loss_falls(cached: Project) -> None:
     run = train(cached, epochs=4)
     losses = run.losses["full"]
-    assert len(losses) == 36
-    assert sum(losses[-9:]) < 0.8 * sum(losses[:9])  # the same samples, the same share of noise levels
-    assert run.validation["full"][36] < 0.8 * run.validation["full"][0]
+    assert len(losses) == 24
+    assert sum(losses[-6:]) < 0.8 * sum(losses[:6])  # the same samples, the same share of noise levels
+    assert run.validation["full"][24] < 0.8 * run.validation["full"][0]
     assert not run.stopped and cached.rows("SELECT state FROM run") == [{"state": "done"}]
 
 
 def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) -> None:
-    train(cached, steps=1, accumulation=9)
+    train(cached, steps=1, accumulation=6)
     samples, member = encoded_samples(cached), cached.member
-    settings = TrainSettings(**SMALL | {"steps": 1, "accumulation": 9})
+    settings = TrainSettings(**SMALL | {"steps": 1, "accumulation": 6})
     draws = Schedule(samples, settings, member.experts[0], member.shift).step(1)
     model = load_transformer(member.transformer, of_project(cached)["transformer"], torch.float32, "cpu")
     lora = inject(model, 4, 4.0, settings.seed)
@@ -65,21 +65,21 @@ def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) 
     (row,) = cached.rows("SELECT loss, norm FROM step")
     assert row["norm"] == pytest.approx(norm, rel=1e-4)
     assert [r["loss"] for r in item_losses(cached)] == pytest.approx([float(x.detach()) for x in losses], rel=1e-5)
-    assert row["loss"] == pytest.approx(sum(float(x.detach()) for x in losses) / 9, rel=1e-5)
+    assert row["loss"] == pytest.approx(sum(float(x.detach()) for x in losses) / 6, rel=1e-5)
 
 
 def test_every_epoch_shows_every_sample_once_in_another_order(cached: Project) -> None:
-    planned = api.plan(cached, epochs=2, accumulation=4)
-    train(cached, epochs=2, accumulation=4)
+    planned = api.plan(cached, epochs=2, accumulation=5)
+    train(cached, epochs=2, accumulation=5)
     rows = item_losses(cached)
-    assert Counter(row["step"] for row in rows) == {1: 4, 2: 4, 3: 4, 4: 4, 5: 2}  # 18 = 2 epochs of 9, none dropped
-    assert planned.steps == 5 and planned.experts == {"full": len(rows)}
-    first, second = ([row["sample"] for row in rows[n : n + 9]] for n in (0, 9))
+    assert Counter(row["step"] for row in rows) == {1: 5, 2: 5, 3: 2}  # 12 = 2 epochs of 6, none dropped
+    assert planned.steps == 3 and planned.experts == {"full": len(rows)}
+    first, second = ([row["sample"] for row in rows[n : n + 6]] for n in (0, 6))
     trained = {sample.key for sample in encoded_samples(cached) if not sample.held_out}
-    assert set(first) == set(second) == trained and len(trained) == 9
+    assert set(first) == set(second) == trained and len(trained) == 6
     assert first != second
     steps = cached.rows("SELECT step, loss FROM step")
-    means = {step: [row["loss"] for row in rows if row["step"] == step] for step in range(1, 6)}
+    means = {step: [row["loss"] for row in rows if row["step"] == step] for step in range(1, 4)}
     assert all(row["loss"] == pytest.approx(sum(means[row["step"]]) / len(means[row["step"]])) for row in steps)
 
 
@@ -184,7 +184,7 @@ def test_two_experts_are_trained_each_in_its_own_noise(experts: Project) -> None
         assert (row["t_min"], row["t_max"], row["steps_done"]) == (low, high, 4)
         levels = [r["t"] for r in experts.rows("SELECT t FROM item_loss WHERE run_expert = ?", row["id"])]
         levels += [r["t"] for r in experts.rows("SELECT t FROM validation WHERE run_expert = ?", row["id"])]
-        assert len(levels) == 4 + 16 and all(low <= t <= high for t in levels)
+        assert len(levels) == 4 + 2 * 8 and all(low <= t <= high for t in levels)
     assert [row["expert"] for row in experts.rows("SELECT expert FROM preview")] == ["high", "low"]
 
 
@@ -207,7 +207,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_item(cached: Project) -> N
     path = cached.path(latent_file(sample.latent))
     save_file({"latent": torch.full_like(load_file(path)["latent"], math.nan)}, path)
     with pytest.raises(SakugaError) as error:
-        train(cached, steps=1, accumulation=9)
+        train(cached, steps=1, accumulation=6)
     assert f"gave a loss that is not a number (on {sample.item});" in str(error.value)
     assert cached.rows("SELECT state FROM run") == [{"state": "stopped"}]
     assert cached.rows("SELECT * FROM checkpoint") == [] and item_losses(cached) == []

@@ -119,11 +119,8 @@ def pick(
         undecide: Shots to leave to the rule again
         reason: Why, for --keep and --drop
     """
-    rule = s.given(settings)
     with common.open() as project, show.progress() as progress:
-        api.pick(project, keep, drop, undecide, reason=reason, progress=progress, **rule)
-        for name, value in rule.items():
-            change_config(project.folder / CONFIG, f"pick.{name}", str(value).lower())
+        api.pick(project, keep, drop, undecide, reason=reason, progress=progress, **s.given(settings))
         rows = _shot_rows(project)
     if common.json:
         show.print_json([{k: row[k] for k in ("film", "first", "last", "kept", "reason", "name")} for row in rows])

@@ -1,11 +1,15 @@
 """Captions: a history per item, and the .txt beside each item, where any editor may change the words.
 
 A .txt that differs from the newest row is a person's edit and becomes a row of its own; no stage writes over it.
+Beside an adopted file only its person writes: words that a stage has for it stand in the project, where they can be
+edited too. A .txt with words beside the file goes before them.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from . import store
 from .errors import SakugaError
@@ -13,6 +17,8 @@ from .project import Project
 from .stage import unfinished
 
 PERSON = "person"
+LISTING = "listing"  # the source of words that stood in another trainer's list of captions
+KEPT = "dataset/adopted"
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,22 @@ class Caption:
 def sidecar(file: str) -> str:
     """The .txt of an item's file, as a path relative to the project."""
     return PurePosixPath(file).with_suffix(".txt").as_posix()
+
+
+def place(project: Project, item: Mapping[str, Any]) -> str | None:
+    """Where a stage may write the words of an item (name, file, folder); None where a person's own .txt holds them."""
+    beside = sidecar(item["file"])
+    if item["folder"] is None:
+        return beside
+    return None if holds_words(project.path(beside)) else f"{KEPT}/{item['name']}.txt"
+
+
+def holds_words(path: Path) -> bool:
+    """Whether a person's caption file says anything, be it in an encoding that cannot be read."""
+    try:
+        return path.exists() and read_text(path) != ""
+    except (SakugaError, OSError):
+        return True
 
 
 def read_text(path: Path) -> str:
@@ -50,21 +72,50 @@ def sync(project: Project) -> dict[str, str]:
     """Take in what people changed in caption files. Returns the items whose file cannot be read, with the reason."""
     known, faults = current(project), {}
     edits: list[tuple[str, str]] = []
-    begun = unfinished(project)
-    for item in project.rows("SELECT name, file FROM item"):
-        path = project.path(sidecar(item["file"]))
-        if not path.exists():
-            continue
+    begun, listed = unfinished(project), _newest_listed(project)
+    for item in project.rows("SELECT name, file, folder FROM item"):
+        name = item["name"]
+        beside, kept = sidecar(item["file"]), f"{KEPT}/{name}.txt"
         try:
-            if path.stat().st_mtime <= begun.get(sidecar(item["file"]), 0):
-                continue  # written by a stage that was stopped before it could note the words
-            text = read_text(path)
+            text = _written(project.path(beside), begun.get(beside, 0))
+            if item["folder"] is not None and not text:
+                text = _written(project.path(kept), max(begun.get(kept, 0), listed.get(name, 0))) or text
         except (SakugaError, OSError) as error:
-            faults[item["name"]] = str(error)
+            faults[name] = str(error)
             continue
-        if item["name"] not in known or known[item["name"]].text != text:
-            edits.append((item["name"], text))
+        if text is None or (not text and name in listed):
+            continue
+        if name not in known or known[name].text != text:
+            edits.append((name, text))
     with store.transaction(project.db):
         for name, text in edits:
             store.insert(project.db, "caption", {"item": name, "text": text, "origin": PERSON, "made": time.time()})
     return faults
+
+
+def _written(path: Path, since: float) -> str | None:
+    """The words of a caption file; None where there is none, or where it is as old as `since`.
+
+    Such a file was written by a stage that was stopped before it could note the words, or before a newer list came.
+    """
+    return read_text(path) if path.exists() and path.stat().st_mtime > since else None
+
+
+def _newest_listed(project: Project) -> dict[str, float]:
+    """The items whose newest words came from a list of captions, and when (s)."""
+    newest = "SELECT item, made FROM caption WHERE id IN (SELECT max(id) FROM caption GROUP BY item) AND source = ?"
+    return {row["item"]: row["made"] for row in project.rows(newest, LISTING)}
+
+
+def take_listed(project: Project, words: Mapping[str, str]) -> None:
+    """Note the words that a list of captions gives for items.
+
+    Only where the list has changed: words that were taken from it before would else undo what a person wrote since.
+    """
+    query = "SELECT item, text FROM caption WHERE id IN (SELECT max(id) FROM caption WHERE source = ? GROUP BY item)"
+    taken = {row["item"]: row["text"] for row in project.rows(query, LISTING)}
+    with store.transaction(project.db):
+        for name in words:
+            if taken.get(name) != words[name]:
+                row = {"item": name, "text": words[name], "source": LISTING, "origin": PERSON, "made": time.time()}
+                store.insert(project.db, "caption", row)

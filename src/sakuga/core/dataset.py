@@ -40,6 +40,7 @@ class Encoded:
     file: str
     kind: str
     fps: str
+    times: bytes | None  # of the frames, packed, where the rate varies
     start: int
     frames: int
     width: int
@@ -52,7 +53,7 @@ class Encoded:
 
 
 PLANNED = """
-SELECT sample.*, item.file, item.kind, item.fps FROM sample JOIN item ON item.name = sample.item
+SELECT sample.*, item.file, item.kind, item.fps, item.times FROM sample JOIN item ON item.name = sample.item
 ORDER BY sample.key
 """
 
@@ -85,9 +86,8 @@ def encoded_samples(project: Project) -> list[Encoded]:
             "latent": latent,
             "text": text_key(text, encoder, project.member.text.length),
         }
-        columns = {
-            c: row[c] for c in ("key", "item", "file", "kind", "fps", "start", "frames", "width", "height", "repeats")
-        }
+        taken = ("key", "item", "file", "kind", "fps", "times", "start", "frames", "width", "height", "repeats")
+        columns = {column: row[column] for column in taken}
         found.append(Encoded(**columns, **keys, held_out=bool(row["held_out"])))
     return found
 

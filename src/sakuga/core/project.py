@@ -71,7 +71,20 @@ class Project:
             yield
 
     def path(self, relative: str) -> Path:
-        """A file of the project from the relative path that rows hold (always with forward slashes)."""
+        """A file from the path that rows hold: relative to the project, with forward slashes.
+
+        That of an adopted file may lead out of the project, or be a full path where there is no way from here to there.
+        """
+        if relative.startswith("../"):
+            return Path(os.path.normpath(self._outside(relative)))
+        return self.folder / relative
+
+    def _outside(self, relative: str) -> Path:
+        """A file of an adopted folder: beside the project as it was when adopted, else where it was then."""
+        for folder in self.rows("SELECT path, relative FROM source_folder WHERE relative IS NOT NULL"):
+            inside = relative.removeprefix(f"{folder['relative']}/")
+            if inside != relative and not (self.folder / folder["relative"]).is_dir():
+                return Path(folder["path"], inside)
         return self.folder / relative
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 Tables that stages write carry `source`, the key of the item they came from: a stage replaces an item's rows by
 delete-then-insert in the transaction of its done mark. What a person decides stands in tables of its own
-(`source_film`, `decision`, human rows of `caption`), which stages only read.
+(`source_film`, `source_folder`, `decision`, human rows of `caption`), which stages only read.
 """
 
 import sqlite3
@@ -27,6 +27,8 @@ CREATE TABLE lock (
 
 -- what a person decided
 CREATE TABLE source_film (name TEXT PRIMARY KEY, path TEXT NOT NULL, relative TEXT, added REAL NOT NULL);
+CREATE TABLE source_folder (
+  name TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, relative TEXT, added REAL NOT NULL, removed REAL);
 CREATE TABLE decision (
   id INTEGER PRIMARY KEY, film TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
   verdict TEXT NOT NULL CHECK (verdict IN ('keep', 'drop', 'undecided')), reason TEXT NOT NULL DEFAULT '',
@@ -55,7 +57,8 @@ CREATE INDEX pick_source ON pick (source);
 CREATE TABLE item (
   name TEXT PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('clip', 'still')),
   file TEXT NOT NULL, sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-  frames INTEGER NOT NULL, fps TEXT NOT NULL, shot TEXT, first INTEGER, last INTEGER, tags TEXT NOT NULL DEFAULT '[]');
+  frames INTEGER NOT NULL, fps TEXT NOT NULL, shot TEXT, first INTEGER, last INTEGER, tags TEXT NOT NULL DEFAULT '[]',
+  folder TEXT, times BLOB);
 CREATE INDEX item_source ON item (source);
 CREATE TABLE caption (
   id INTEGER PRIMARY KEY, item TEXT NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL DEFAULT '',

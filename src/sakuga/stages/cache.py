@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..core import captions, models
 from ..core.dataset import encoded_samples, latent_file, text_file
@@ -20,6 +20,7 @@ from ..core.media.timing import resample
 from ..core.project import Project
 from ..core.settings import CacheSettings
 from ..core.stage import Item, Rows, Scratch, Stage
+from ..core.timeline import Timeline, unpack
 from ..nn.device import pick_device, pick_dtype
 from ..nn.parts import Parts
 
@@ -52,7 +53,7 @@ def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -
             raise SakugaError(f"the VAE gave values of {facts['item']} that are not numbers; look at it, or replace it")
         file, tensors = latent_file(facts["key"]), {"latent": latent.contiguous()}
     target = scratch.file(file)
-    save_file(tensors, target)
+    target.write_bytes(save(tensors))  # not save_file: it reports a full disk as an error of its own
     return {"cache_entry": [{"key": facts["key"], "kind": facts["kind"], "file": file, "bytes": target.stat().st_size}]}
 
 
@@ -75,9 +76,10 @@ def _window(facts: Mapping[str, Any]) -> list[int]:
     """Which frames of the file a sample shows: those at its own rate, or at the model's where the file has another."""
     first, after = facts["start"], facts["start"] + facts["frames"]
     rate, fps = Fraction(facts["fps"]), facts["fps_out"]
-    if rate == fps:
+    if rate == fps and not facts.get("times"):
         return list(range(first, after))
-    times = [n / rate for n in range(int(after * rate / fps) + 2)]
+    varying = facts.get("times")
+    times = Timeline(unpack(varying), None).shown if varying else [n / rate for n in range(int(after * rate / fps) + 2)]
     return resample(times, Fraction(first, fps), fps, facts["frames"], Fraction(after, fps))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from ...core import models, store
 from ...core.dataset import Encoded, encoded_samples
@@ -24,6 +23,7 @@ from ...nn.parts import Parts
 from ...nn.text import pad_text
 from ...nn.transformer import WanTransformer
 from . import record
+from .board import Board
 from .data import Draw, Schedule, learning_rate, load
 from .measure import validate, validation_draws
 from .preview import Experts, Previews
@@ -125,34 +125,31 @@ class _Training:
 
     def go(self) -> None:
         done = self._resume()
-        writer = SummaryWriter(str(self.run.folder / "tensorboard" / self.expert.name), purge_step=done + 1)
         self.seams.progress.start(f"train {self.expert.name}", max(0, self.schedule.steps - done), "steps")
-        try:
+        with Board(self.run.folder / "tensorboard" / self.expert.name, done + 1) as board:
             if not self._measured(done):
-                self._measure(done, writer)
+                self._measure(done, board)
             for number in range(done + 1, self.schedule.steps + 1):
                 report = self._step(number)
-                self._log(report, writer)
+                self._log(report, board)
                 last = number == self.schedule.steps
                 stopping = self.seams.should_stop()
                 if stopping or self._due(number, self.settings.save_every):
                     self._save(number)
-                self._measure(number, writer)
+                self._measure(number, board)
                 if stopping and not last:
                     self.result.stopped = True
                     break
-        finally:
-            writer.close()
         self.lora.remove(self.model)
         self.parts.release()
 
     def _due(self, number: int, every: int) -> bool:
         return number == self.schedule.steps or number % every == 0
 
-    def _measure(self, number: int, writer: SummaryWriter) -> None:
+    def _measure(self, number: int, board: Board) -> None:
         """Validate and look, where it is time for it."""
         if self._due(number, self.settings.validate_every):
-            self._validate(number, writer)
+            self._validate(number, board)
         if number and self._due(number, self.settings.preview_every):
             self._preview(number)
 
@@ -214,18 +211,17 @@ class _Training:
                 row |= {"item": draw.sample.item, "t": draw.t, "loss": loss}
                 store.insert(self.project.db, "item_loss", row, replace=True)
 
-    def _log(self, report: StepReport, writer: SummaryWriter) -> None:
+    def _log(self, report: StepReport, board: Board) -> None:
         row = {"run_expert": self.row, "step": report.step, "loss": report.loss, "norm": report.norm}
         row |= {"learning_rate": report.learning_rate, "seconds": report.seconds}
         store.insert(self.project.db, "step", row, replace=True)
-        writer.add_scalar("loss/train", report.loss, report.step)
-        writer.add_scalar("learning_rate", report.learning_rate, report.step)
-        writer.add_scalar("gradient_norm", report.norm, report.step)
+        curves = {"loss/train": report.loss, "learning_rate": report.learning_rate, "gradient_norm": report.norm}
+        board.add(curves, report.step)
         self.result.losses.setdefault(self.expert.name, []).append(report.loss)
         self.seams.progress.advance(1, f"loss {report.loss:.4f}")
         self.seams.on_step(report)
 
-    def _validate(self, number: int, writer: SummaryWriter) -> None:
+    def _validate(self, number: int, board: Board) -> None:
         found = validate(self._loss, self.validation)
         if not found:
             return
@@ -233,10 +229,9 @@ class _Training:
             for t, loss in found.items():
                 row = {"run_expert": self.row, "step": number, "t": t, "loss": loss}
                 store.insert(self.project.db, "validation", row, replace=True)
-        for t, loss in found.items():
-            writer.add_scalar(f"loss/validation_t{t:.3f}", loss, number)
         mean = sum(found.values()) / len(found)
-        writer.add_scalar("loss/validation", mean, number)
+        levels = {f"loss/validation_t{t:.3f}": loss for t, loss in found.items()}
+        board.add({**levels, "loss/validation": mean}, number)
         self.result.validation.setdefault(self.expert.name, {})[number] = mean
         self.seams.progress.say(f"step {number}: validation loss {mean:.4f}")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ...core.errors import SakugaError
-from ...core.files import move_into_place
+from ...core.files import write_atomic
 from ...nn.lora import LoraSet, LoraTensors
 
 
@@ -37,9 +37,7 @@ def save_state(path: Path, step: int, lora: LoraSet, optimizer: torch.optim.Opti
     for number, parameter in enumerate(lora.parameters()):
         for key, value in optimizer.state[parameter].items():
             tensors[f"moment.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, {"step": str(step), "alphas": json.dumps(alphas)})
-    move_into_place(temporary, path)
+    write_atomic(path, save(tensors, {"step": str(step), "alphas": json.dumps(alphas)}))
 
 
 def load_state(path: Path) -> State:

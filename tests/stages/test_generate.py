@@ -1,0 +1,141 @@
+"""generate: what decides the video, which LoRA is on, and which expert takes which step."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sakuga import api
+from sakuga.core.errors import SakugaError
+from sakuga.core.media.film import probe, scan_times
+from sakuga.core.project import Project
+from sakuga.nn.lora import LoraTensors, load_lora, save_lora
+from sakuga.stages.generate import Video
+
+SMALL = {"width": 32, "height": 32, "frames": 5, "steps": 2}
+PROMPT = "MyStyle. a boat"
+
+
+def generate(project: Project, prompt: str = PROMPT, **settings: Any) -> Video:
+    return api.generate(project, prompt, **SMALL | settings)
+
+
+def film(project: Project, prompt: str = PROMPT, **settings: Any) -> bytes:
+    return generate(project, prompt, **settings).path.read_bytes()
+
+
+def train(project: Project, name: str = "r", **settings: Any) -> dict[str, Path]:
+    """Two steps that can be seen."""
+    return api.train(project, name=name, **{"steps": 2, "rank": 4, "learning_rate": 0.1} | settings).checkpoints
+
+
+def test_the_seed_and_the_words_decide(cached: Project) -> None:
+    first = film(cached)
+    assert film(cached) == first
+    others = [film(cached, seed=2), film(cached, "a girl"), film(cached, steps=3), film(cached, guidance=5.0)]
+    others += [film(cached, sampler="euler"), film(cached, shift=7.0), film(cached, negative="blurred")]
+    assert len({first, *others}) == 8
+
+
+def test_the_size_is_rounded_to_what_the_model_takes_and_the_name_is_free(cached: Project) -> None:
+    videos = [generate(cached, "a boat / sails", width=50, height=47, frames=8) for _ in range(2)]
+    assert [video.path.name for video in videos] == ["a boat _ sails-1-1.mp4", "a boat _ sails-1-2.mp4"]
+    assert all(v.path.parent == cached.folder / "generated" for v in videos)
+    for video in videos:
+        assert (video.width, video.height, video.frames) == (48, 32, 5)
+        info = probe(video.path)
+        assert (info.width, info.height, info.declared) == (48, 32, 16) and len(scan_times(video.path)) == 5
+
+
+def test_a_video_goes_where_it_is_asked_to(cached: Project, tmp_path: Path) -> None:
+    assert generate(cached, out=str(tmp_path / "new" / "x.mp4")).path == tmp_path / "new" / "x.mp4"
+    assert generate(cached, out=str(tmp_path / "new")).path == tmp_path / "new" / "MyStyle. a boat-1-1.mp4"
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["MyStyle. a boat-1-1.mp4", "x.mp4"]
+
+
+def test_the_newest_lora_is_on_unless_another_is_named(cached: Project) -> None:
+    base = film(cached)
+    checkpoint = train(cached)["full"]
+    styled = generate(cached)
+    assert styled.loras == {"full": checkpoint} and styled.unused == []
+    styled_film = styled.path.read_bytes()
+    assert styled_film != base
+    assert film(cached, lora="none") == base
+    assert film(cached, strength=0.0) == base
+    assert film(cached, strength=0.5) not in (base, styled_film)
+    train(cached, "second", seed=9)
+    assert film(cached) not in (base, styled_film)
+    assert film(cached, lora="r") == film(cached, lora=str(checkpoint)) == styled_film
+
+
+def test_a_run_that_has_no_checkpoint_yet_is_passed_over(cached: Project) -> None:
+    checkpoint = train(cached)["full"]
+
+    def crash(report: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.train(cached, name="broken", rank=4, steps=2, on_step=crash)
+    assert generate(cached).loras == {"full": checkpoint}
+
+
+def test_a_published_lora_does_what_its_checkpoint_does(cached: Project) -> None:
+    train(cached)
+    (published,) = api.publish(cached, precision="fp32")
+    assert film(cached, lora=str(published.path)) == film(cached)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "words"),
+    [
+        ("wide", {"blocks.0.self_attn.q": (4, 256, 256)}, "was made for another model: its blocks.0.self_attn.q is 256 x"),
+        ("other", {"layers.0.attention": (4, 64, 64)}, "has nothing that fits this model"),
+    ],
+)
+def test_a_lora_of_another_model_is_refused(
+    cached: Project, tmp_path: Path, name: str, shapes: dict[str, tuple[int, int, int]], words: str
+) -> None:
+    tensors = {n: LoraTensors(torch.ones(r, i), torch.ones(o, r), r) for n, (r, i, o) in shapes.items()}
+    save_lora(tmp_path / f"{name}.safetensors", tensors, {})
+    with pytest.raises(SakugaError, match=words) as error:
+        generate(cached, lora=str(tmp_path / f"{name}.safetensors"))
+    assert "\n" not in str(error.value)
+    assert not (cached.folder / "generated").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lora": "nobody"}, "'nobody' is neither a LoRA file nor a run of this project"),
+        ({"width": 16, "height": 8}, "height = 8: input should be greater than or equal to 16"),
+        ({"sampler": "dpm"}, "sampler = 'dpm'"),
+        ({"device": "cuda:9"}, "device 'cuda:9' is not there"),
+        ({"device": "tpu"}, "device 'tpu' is not known; use cpu, cuda or cuda:0"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(cached: Project, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(SakugaError, match=words):
+        generate(cached, **settings)
+
+
+def test_the_high_expert_hands_over_to_the_low_one(experts: Project) -> None:
+    video = generate(experts, steps=6)
+    assert video.experts == ["high"] * 2 + ["low"] * 4  # at shift 3: 999 937 | 857 749 599 374
+    assert video.loras == {}
+
+
+def test_each_expert_wears_its_own_lora(experts: Project, tmp_path: Path) -> None:
+    base = film(experts)
+    paths = train(experts)
+    styled = generate(experts)
+    assert styled.loras == paths
+    for expert, path in paths.items():
+        save_lora(tmp_path / f"style-{expert}.safetensors", load_lora(path).tensors, {}, torch.float32)
+    both = generate(experts, lora=str(tmp_path / "style-low.safetensors"))
+    assert both.loras == {name: tmp_path / f"style-{name}.safetensors" for name in ("high", "low")}
+    assert both.path.read_bytes() == styled.path.read_bytes() != base
+    (tmp_path / "style-high.safetensors").unlink()
+    alone = generate(experts, lora=str(tmp_path / "style-low.safetensors"))
+    assert list(alone.loras) == ["low"]
+    assert alone.path.read_bytes() not in (base, styled.path.read_bytes())
