@@ -51,7 +51,9 @@ def test_the_journey_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_script_of_the_readme(tmp_path: Path) -> None:
     cartoon_film(tmp_path / "film.mkv", 6, shots=3)
-    script = between((ROOT / "README.md").read_text(encoding="utf-8"), "python").replace("```python", "").replace("```", "")
+    script = (
+        between((ROOT / "README.md").read_text(encoding="utf-8"), "python").replace("```python", "").replace("```", "")
+    )
     (tmp_path / "five_lines.py").write_text(script, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "five_lines.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False

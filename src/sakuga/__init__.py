@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Project", "SakugaError", "add", "cache", "caption", "check", "export", "generate", "new", "open_project", "pick",
+    "Project", "SakugaError", "add", "adopt", "cache", "caption", "check", "export", "generate", "new", "open_project", "pick",
     "plan", "publish", "shots", "train",
 ]  # fmt: skip
 

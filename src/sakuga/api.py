@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
-STAGES = ("add", "shots", "pick", "export", "caption", "check", "plan", "cache")
+STAGES = ("add", "shots", "pick", "export", "adopt", "caption", "check", "plan", "cache")
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -100,6 +100,25 @@ def pick(
 def export(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
     """Write clips and stills of the picked shots."""
     return _locked(project, "export", settings, progress)
+
+
+def adopt(
+    project: Project, paths: Iterable[Path | str] = (), remove: Iterable[Path | str] = (), *,
+    progress: Progress | None = None,
+) -> "Summary":  # fmt: skip
+    """Make the clips and pictures of folders items, with their captions; read folders that were adopted before anew.
+
+    `remove` takes folders out again. Nothing is written into any of them, and nothing there is ever removed.
+    """
+    from .core import captions
+    from .stages.adopt import note_folders
+
+    with project.writing("adopt"):
+        if not note_folders(project, paths, remove) and not remove:
+            raise SakugaError("no folder is adopted yet; name one that holds clips or pictures and their captions")
+        summary = _run(project, "adopt", {}, progress)
+        captions.sync(project)
+        return summary
 
 
 def caption(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from sakuga import cli
 from sakuga.cli import commands
 from sakuga.core.project import Project
 from sakuga.core.settings import describe
+from sakuga.nn.parts import Parts
+from sakuga.stages.train.loop import _Training
 
 Sakuga = Callable[..., str]
 
@@ -51,7 +54,20 @@ def of(project: Project) -> tuple[str, Path]:
 
 def test_without_a_command_the_journey_is_shown_in_its_order(sakuga: Sakuga) -> None:
     shown = re.findall(r"^│ (\w+) ", sakuga(), re.MULTILINE)
-    journey = ["new", "add", "shots", "pick", "export", "caption", "check", "plan", "cache", "train", "generate", "publish"]
+    journey = [
+        "new",
+        "add",
+        "shots",
+        "pick",
+        "export",
+        "caption",
+        "check",
+        "plan",
+        "cache",
+        "train",
+        "generate",
+        "publish",
+    ]
     assert shown[: len(journey)] == journey
 
 
@@ -122,7 +138,9 @@ def test_add_export_and_caption_report_what_they_did(sakuga: Sakuga, empty: Proj
     assert captions[0]["item"] == "clips/a_000000" and captions[0]["caption"].startswith("MyStyle. ")
     assert json.loads(sakuga("cache", *of(empty), "--json")) == {"encoded": 6, "unchanged": 0, "failed": {}}
     status = json.loads(sakuga("status", *of(empty), "--json"))
-    assert {"films": 1, "shots": 1, "picked": 1, "clips": 1, "stills": 2, "encoded": 6}.items() <= status["counts"].items()
+    assert {"films": 1, "shots": 1, "picked": 1, "clips": 1, "stills": 2, "encoded": 6}.items() <= status[
+        "counts"
+    ].items()
     assert status["failed"][0]["item"] == "b" and status["stages"]["add"] == {"done": 1, "failed": 1}
 
 
@@ -212,7 +230,10 @@ def test_one_project_is_found_from_the_folders_inside_it(
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["shots", "--detektor", "hash"], "Unknown option: --detektor. Did you mean --detector?"),
-        (["shots", "--detector", "hsh"], "--detector 'hsh': input should be 'adaptive', 'content', 'hash' or 'histogram'"),
+        (
+            ["shots", "--detector", "hsh"],
+            "--detector 'hsh': input should be 'adaptive', 'content', 'hash' or 'histogram'",
+        ),
         (["shots", "--min-seconds", "soon"], "--min-seconds 'soon': input should be a valid number"),
         (["shots", "--min-seconds=-1"], "--min-seconds '-1': input should be greater than or equal to 0"),
         (["export", "--stills", "99"], "--stills '99': input should be less than or equal to 20"),
@@ -226,8 +247,14 @@ def test_one_project_is_found_from_the_folders_inside_it(
         (["sigmas", "--sampler", "uni"], "'uni' is not a sampler; did you mean unipc?"),
         (["sigmas", "--model", "wan2.2-t2v-14b"], "'wan2.2-t2v-14b' is not a model Sakuga knows; did you mean"),
         (["set", "shots.min_secs", "1"], "sakuga.toml: shots.min_secs is not a setting; did you mean min_seconds?"),
-        (["set", "shots.min_seconds", "soon"], "sakuga.toml: shots.min_seconds = 'soon': input should be a valid number"),
-        (["export", "--project", "nowhere"], "nowhere is not a Sakuga project (no sakuga.toml); make one with `sakuga new`"),
+        (
+            ["set", "shots.min_seconds", "soon"],
+            "sakuga.toml: shots.min_seconds = 'soon': input should be a valid number",
+        ),
+        (
+            ["export", "--project", "nowhere"],
+            "nowhere is not a Sakuga project (no sakuga.toml); make one with `sakuga new`",
+        ),
         (["add", "nowhere.mkv"], "nowhere.mkv is not there; check the path"),
         (["plan", "--experts", "high"], "tiny has no expert 'high', it has full"),
         (["train", "--experts", "full", "low", "--steps", "1"], "tiny has no expert 'low', it has full"),
@@ -251,9 +278,41 @@ def test_a_command_whose_every_item_failed_has_failed(
     assert err.splitlines()[-1].startswith("sakuga: nothing could be done: ") and "is not a video" in err
 
 
+def test_an_interrupt_finishes_the_step_and_saves(
+    cached: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sakuga: Sakuga
+) -> None:
+    arguments = ["train", "--steps", "4", "--rank", "4", "-p", str(cached.folder), "--json"]
+    step = _Training._step
+
+    def interrupted(self: _Training, number: int) -> Any:
+        if number == 3:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Training, "_step", interrupted)
+        assert cli.run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["stopped"] and "finishing this step, then saving" in err
+    assert cached.rows("SELECT state, steps_done FROM run JOIN run_expert ON run = run.id") == [
+        {"state": "stopped", "steps_done": 3}
+    ]
+    assert json.loads(sakuga(*arguments))["losses"]["full"]["steps"] == 1
+
+
+def test_an_interrupt_before_the_first_step_stops_at_once(
+    exported: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Parts, "vae", lambda self: signal.raise_signal(signal.SIGINT))
+    assert cli.run(["train", "--steps", "1", "-p", str(exported.folder)]) == cli.INTERRUPTED
+    assert capsys.readouterr().err.endswith("sakuga: stopped; the same command goes on where it stopped\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert exported.rows("SELECT * FROM run") == exported.rows("SELECT * FROM lock") == []
+
+
 def test_names_with_spaces_quotes_and_other_scripts(sakuga: Sakuga, cached: Project, tmp_path: Path) -> None:
     home = tmp_path / "mein Stil 'ü' 🎬"
-    film = tmp_path / "Ünï [1936] \"it's\" 映画.mkv"
+    film = tmp_path / 'Ünï [1936] "it\'s" 映画.mkv'
     numbered_film(film, 40, 24)
     sakuga("new", home, "--model", "tiny", "--trigger", "Stil ü")
     sakuga("add", film, "-p", home)

@@ -500,7 +500,7 @@ def test_a_picture_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_damaged_pictures_never_crash(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     path = tmp_path / "a.bin"
-    for name in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"):
+    for name in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"):
         Image.fromarray(smooth(40, 30)).save(path, format=name)
         whole = path.read_bytes()
         for _ in range(30):

@@ -40,11 +40,11 @@ def test_two_experts_in_the_official_layout(tmp_path: Path) -> None:
     for name in ("high_noise_model", "low_noise_model"):
         touch(tmp_path, f"models/Wan2.2-T2V-A14B/{name}/diffusion_pytorch_model-00001-of-00006.safetensors")
     top = "models/Wan2.2-T2V-A14B"
-    touch(tmp_path, f"{top}/Wan2.1_VAE.pth", f"{top}/models_t5_umt5-xxl-enc-bf16.pth")
+    touch(tmp_path, f"{top}/vaes/Wan2.1_VAE.pth", f"{top}/models_t5_umt5-xxl-enc-bf16.pth")
     touch(tmp_path, f"{top}/google/umt5-xxl/tokenizer.json")
     found = models.find(member("wan2.2-t2v-a14b"), ModelSettings(), tmp_path)
     assert {role: path.relative_to(tmp_path / top).as_posix() for role, path in found.items()} == {
-        "high": "high_noise_model", "low": "low_noise_model", "vae": "Wan2.1_VAE.pth",
+        "high": "high_noise_model", "low": "low_noise_model", "vae": "vaes/Wan2.1_VAE.pth",
         "text": "models_t5_umt5-xxl-enc-bf16.pth", "tokenizer": "google/umt5-xxl",
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ from sakuga.core.settings import (
     CaptionSettings,
     ExportSettings,
     GenerateSettings,
+    ModelSettings,
     ProjectSettings,
     Section,
     Settings,
@@ -111,6 +112,7 @@ def test_what_cannot_change_a_result_is_outside_fingerprints() -> None:
     assert matters(TrainSettings(), TrainSettings(rank=8))
     assert matters(ExportSettings(), ExportSettings(quality=9))
     assert TrainSettings(learning_rate=1).that_matter() == TrainSettings(learning_rate=1.0).that_matter()
+    assert ModelSettings().that_matter() == {}  # files count by what is in them
     assert set(GenerateSettings().that_matter()) == set(GenerateSettings.model_fields) - {"device", "out"}
 
 

@@ -21,7 +21,7 @@ from sakuga.stages.cache import pixels
 
 def written(project: Project) -> dict[str, tuple[int, bytes]]:
     """Every file of the cache, with when it was written and what it holds."""
-    paths = [path for path in (project.folder / "cache").rglob("*.safetensors")]
+    paths = list((project.folder / "cache").rglob("*.safetensors"))
     return {path.relative_to(project.folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
@@ -31,7 +31,9 @@ def test_every_sample_and_every_different_caption_is_encoded(cached: Project) ->
     expected = {latent_file(s.latent) for s in samples} | {text_file(s.text) for s in samples}
     assert written(cached).keys() == expected
     rows = cached.rows("SELECT file, bytes FROM cache_entry")
-    assert {row["file"]: row["bytes"] for row in rows} == {name: len(data) for name, (_, data) in written(cached).items()}
+    assert {row["file"]: row["bytes"] for row in rows} == {
+        name: len(data) for name, (_, data) in written(cached).items()
+    }
 
 
 def test_a_latent_and_a_text_are_what_the_encoders_give(cached: Project) -> None:

@@ -40,6 +40,13 @@ def test_a_persons_words_are_never_written_over(exported: Project) -> None:
     assert captions.current(exported)[CLIP].text == "MyStyle. ein Mädchen läuft"
 
 
+def test_words_that_cannot_be_read_are_left_as_they_are(exported: Project) -> None:
+    sidecar(exported, CLIP).write_bytes(b"caf\xe9 at night")
+    api.caption(exported, template="{trigger}. {film}")
+    assert sidecar(exported, CLIP).read_bytes() == b"caf\xe9 at night"
+    assert sidecar(exported, STILL).read_text("utf-8") == "MyStyle. film\n"
+
+
 def test_the_history_holds_each_change_once(exported: Project) -> None:
     assert origins(exported) == ["template"] * 8
     assert api.caption(exported).done == []

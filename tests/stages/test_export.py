@@ -16,13 +16,21 @@ from sakuga.core.project import Project
 SIXTEEN_OF_24 = [n * 3 // 2 for n in range(100)]  # 0, 1, 3, 4, 6, 7, 9 ...
 
 
+@pytest.fixture(scope="module")
+def numbered_root(empty_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("numbered") / "root"
+    with small.copy(empty_root, root) as project:
+        api.add(project, [numbered_film(root / "n.mp4", 72, 24)])
+        api.shots(project, min_seconds=10)
+        api.pick(project, keep=["n"])
+    return root
+
+
 @pytest.fixture
-def numbered(empty: Project, tmp_path: Path) -> Iterator[Project]:
+def numbered(numbered_root: Path, tmp_path: Path) -> Iterator[Project]:
     """One shot of 72 frames, each showing its number."""
-    api.add(empty, [numbered_film(tmp_path / "n.mp4", 72, 24)])
-    api.shots(empty, min_seconds=10)
-    api.pick(empty, keep=["n"])
-    yield empty
+    with small.copy(numbered_root, tmp_path / "root") as project:
+        yield project
 
 
 def shown(project: Project, file: str) -> list[int]:

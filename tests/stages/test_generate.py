@@ -89,7 +89,11 @@ def test_a_published_lora_does_what_its_checkpoint_does(cached: Project) -> None
 @pytest.mark.parametrize(
     ("name", "shapes", "words"),
     [
-        ("wide", {"blocks.0.self_attn.q": (4, 256, 256)}, "was made for another model: its blocks.0.self_attn.q is 256 x"),
+        (
+            "wide",
+            {"blocks.0.self_attn.q": (4, 256, 256)},
+            "was made for another model: its blocks.0.self_attn.q is 256 x",
+        ),
         ("other", {"layers.0.attention": (4, 64, 64)}, "has nothing that fits this model"),
     ],
 )

@@ -15,14 +15,22 @@ def note_shots(project: Project, film: str, *shots: tuple[float, float]) -> None
     first = 0
     for seconds, brightness in shots:
         last = first + round(seconds * 24) - 1
-        row: dict[str, Any] = {"name": f"{film}_{first:06d}", "source": film, "film": film, "first": first, "last": last}
+        row: dict[str, Any] = {
+            "name": f"{film}_{first:06d}",
+            "source": film,
+            "film": film,
+            "first": first,
+            "last": last,
+        }
         row |= {"start_seconds": first / 24, "seconds": seconds, "brightness": brightness, "motion": 0.01}
         store.insert(project.db, "shot", row | {"thumbnail": ""})
         first = last + 1
 
 
 def picked(project: Project) -> dict[str, tuple[bool, str, str]]:
-    return {r["shot"]: (bool(r["kept"]), r["reason"], r["by"]) for r in project.rows("SELECT * FROM pick")}
+    return {
+        r["shot"]: (bool(r["kept"]), r["reason"], r["by"]) for r in project.rows("SELECT * FROM pick ORDER BY shot")
+    }
 
 
 def test_without_a_rule_only_what_a_person_kept_is_picked(empty: Project) -> None:

@@ -90,7 +90,7 @@ def test_nothing_is_held_out_where_it_is_not_wanted(exported: Project) -> None:
     ],
 )
 def test_steps_follow_from_epochs_and_accumulation(
-    exported: Project, settings: dict[str, int], steps: int, seen: int
+    exported: Project, settings: dict[str, Any], steps: int, seen: int
 ) -> None:
     planned = api.plan(exported, **settings)
     assert (planned.steps, planned.experts, planned.epochs) == (steps, {"full": seen}, seen / 9)

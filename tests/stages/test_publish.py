@@ -42,7 +42,9 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-5), ("bf16", 0.05)])
-def test_diffusers_gives_the_same_output_with_the_published_file(trained: Project, precision: str, limit: float) -> None:
+def test_diffusers_gives_the_same_output_with_the_published_file(
+    trained: Project, precision: str, limit: float
+) -> None:
     (published,) = api.publish(trained, precision=precision)
     member, weights = trained.member, of_project(trained)["transformer"]
     x, t = torch.randn(1, 16, 2, 8, 12, generator=torch.Generator().manual_seed(1)), torch.tensor([100.0])

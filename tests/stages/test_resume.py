@@ -152,7 +152,7 @@ def test_a_killed_process_leaves_a_training_that_goes_on(cached: Project, uninte
 
 
 def test_two_experts_stopped_in_either_are_the_same(experts: Project) -> None:
-    settings = {"steps": 3, "validate_every": 100, "save_every": 100}
+    settings: dict[str, Any] = {"steps": 3, "validate_every": 100, "save_every": 100}
     with small.copy(experts.folder.parent, experts.folder.parent.parent / "whole") as whole:
         expected = {name: path.read_bytes() for name, path in train(whole, **settings).checkpoints.items()}
     stops = 0
@@ -163,7 +163,7 @@ def test_two_experts_stopped_in_either_are_the_same(experts: Project) -> None:
 
 
 def test_a_run_without_a_name_goes_on_until_it_is_done(cached: Project) -> None:
-    plain = {"rank": 4, "steps": 2}
+    plain: dict[str, Any] = {"rank": 4, "steps": 2}
     assert api.train(cached, **plain, should_stop=lambda: True).name == "run-1"
     assert api.train(cached, rank=4, steps=1).name == "run-2"  # other settings are another run
     assert api.train(cached, **plain, should_stop=lambda: True).name == "run-1"

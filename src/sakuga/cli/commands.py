@@ -3,9 +3,9 @@
 Nothing heavy is imported before a command runs.
 """
 
+import json
 import signal
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ app = App(
     version=__version__,
     help="From films to a style LoRA for the Wan video models.",
     default_parameter=Parameter(negative_iterable="", consume_multiple=True),
+    suppress_keyboard_interrupt=False,  # `run` has a sentence for it
 )
 
 
@@ -41,6 +42,11 @@ class Common:
         return api.open_project(self.project)
 
 
+ADOPTED = """
+SELECT folder, name, kind, file, width, height, frames, fps, tags,
+  coalesce((SELECT text != '' FROM caption WHERE item = name ORDER BY id DESC LIMIT 1), 0) AS captioned
+FROM item WHERE folder IS NOT NULL ORDER BY folder, name
+"""
 HERE = Common()
 Options = Parameter(name="*")
 
@@ -148,6 +154,34 @@ def export(*, settings: Annotated[s.ExportSettings | None, Options] = None, comm
 
 
 @app.command
+def adopt(folders: list[Path] | None = None, *, remove: tuple[str, ...] = (), common: Common = HERE) -> None:
+    """Make the clips and pictures of folders items of the dataset, with their captions. Nothing is written there.
+
+    Without a folder, those that were adopted before are read anew.
+
+    Args:
+        folders: Folders of clips, pictures and their .txt (or captions.json, or *.jsonl); folders inside become tags
+        remove: Adopted folders to take out of the dataset; their files stay where they are
+    """
+    with common.open() as project, show.progress() as progress:
+        summary = api.adopt(project, folders or (), remove, progress=progress)
+        items = project.rows(ADOPTED)
+    if common.json:
+        for item in items:
+            item["tags"], item["captioned"] = json.loads(item["tags"]), bool(item["captioned"])
+        show.print_json({"items": items, "failed": summary.failed})
+    else:
+        _summarise("adopt", summary)
+        counts: dict[str, list[int]] = {}
+        for item in items:
+            clip = item["kind"] == "clip"
+            added = (clip, not clip, item["captioned"])
+            counts[item["folder"]] = [n + a for n, a in zip(counts.get(item["folder"], (0, 0, 0)), added, strict=True)]
+        show.table(("folder", "clips ", "stills ", "captioned "), ((name, *count) for name, count in counts.items()))
+    _all_failed(summary)
+
+
+@app.command
 def caption(*, settings: Annotated[s.CaptionSettings | None, Options] = None, common: Common = HERE) -> None:
     """Write a caption for every item that has none from a person."""
     with common.open() as project, show.progress() as progress:
@@ -211,8 +245,10 @@ def cache(*, settings: Annotated[s.CacheSettings | None, Options] = None, common
 @app.command
 def train(*, settings: Annotated[s.TrainSettings | None, Options] = None, common: Common = HERE) -> None:
     """Train a LoRA for each expert. Ctrl-C finishes the step and saves; the same command goes on."""
-    with common.open() as project, show.progress() as progress, _stop_on_interrupt() as should_stop:
-        run = api.train(project, progress=progress, should_stop=should_stop, **s.given(settings))
+    with common.open() as project, show.progress() as progress, _Stop() as stop:
+        run = api.train(
+            project, progress=progress, on_step=stop.stepped, should_stop=stop.asked.is_set, **s.given(settings)
+        )
     if common.json:
         losses = {name: {"first": ls[0], "last": ls[-1], "steps": len(ls)} for name, ls in run.losses.items() if ls}
         files = {name: str(path) for name, path in run.checkpoints.items()}
@@ -466,16 +502,19 @@ for place, command in enumerate(name for name in app if not name.startswith("-")
     app[command].sort_key = place
 
 
-class _stop_on_interrupt:
-    """Ctrl-C asks for a stop; a second one insists."""
+class _Stop:
+    """Ctrl-C asks for a stop after the step in hand. Before the first step, or a second time, it stops at once."""
 
-    def __enter__(self) -> Callable[[], bool]:
-        self.asked = threading.Event()
+    def __enter__(self) -> "_Stop":
+        self.asked, self.training = threading.Event(), False
         self.before = signal.signal(signal.SIGINT, self._ask)
-        return self.asked.is_set
+        return self
+
+    def stepped(self, report: object) -> None:
+        self.training = True
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked.is_set():
+        if self.asked.is_set() or not self.training:
             raise KeyboardInterrupt
         self.asked.set()
         show.errors.print("finishing this step, then saving (Ctrl-C again stops at once)")

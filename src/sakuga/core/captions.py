@@ -79,7 +79,8 @@ def sync(project: Project) -> dict[str, str]:
         try:
             text = _written(project.path(beside), begun.get(beside, 0))
             if item["folder"] is not None and not text:
-                text = _written(project.path(kept), max(begun.get(kept, 0), listed.get(name, 0))) or text
+                in_project = _written(project.path(kept), max(begun.get(kept, 0), listed.get(name, 0)))
+                text = text if in_project is None else in_project
         except (SakugaError, OSError) as error:
             faults[name] = str(error)
             continue

@@ -28,6 +28,7 @@ def _items(project: Project, settings: CheckSettings) -> list[Item]:
         samples, drops = enumerate_samples([facts[row["name"]]], project.settings.sections, project.member)
         record = {
             "name": row["name"], "path": str(path), "kind": row["kind"], "frames": row["frames"], "sha256": row["sha256"],
+            "folder": row["folder"],
             "now": project.sha256(path) if path.is_file() else "",
             "caption": caption.text if caption else None, "caption_fault": faults.get(row["name"], ""),
             "trigger": project.settings.trigger,
@@ -49,7 +50,10 @@ def _work(facts: Mapping[str, Any], settings: CheckSettings, scratch: Scratch) -
 
 def _file_findings(facts: Mapping[str, Any]) -> list[Finding]:
     if not facts["now"]:
-        return [("error", "missing", f"{facts['path']} is not there; `sakuga export` makes it again")]
+        remedy = "bring it back, or run `sakuga adopt`" if facts["folder"] else "`sakuga export` makes it again"
+        return [("error", "missing", f"{facts['path']} is not there; {remedy}")]
+    if facts["folder"] and facts["now"] != facts["sha256"]:
+        return [("error", "changed", f"{facts['path']} is another file since it was adopted; run `sakuga adopt`")]
     try:
         if facts["kind"] == "still":
             read_picture(Path(facts["path"]))
@@ -58,6 +62,8 @@ def _file_findings(facts: Mapping[str, Any]) -> list[Finding]:
         counted = len(media.scan_times(Path(facts["path"]), on_error=broken.append))
     except SakugaError as error:
         return [("error", "unreadable", str(error))]
+    if broken and counted == facts["frames"]:  # a file that was adopted so
+        return [("error", "unreadable", broken[0])]
     if broken or counted != facts["frames"]:
         return [
             ("error", "unreadable", f"{counted} of {facts['frames']} frames can be read; export or replace the clip")

@@ -17,7 +17,7 @@ MAX_PIXELS = 89_000_000  # below Pillow's own limit, which warns before it refus
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "AVIF", "TIFF", "GIF")
 _BROKEN = (  # what Pillow raises on damaged files
     OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error,
-    Image.DecompressionBombError,
+    Image.DecompressionBombError, RuntimeError,
 )  # fmt: skip
 
 

@@ -1,0 +1,49 @@
+"""What the command line shows of long work where no bar can be drawn, and how it writes times, paces and tables."""
+
+import pytest
+
+from sakuga.cli import show
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (10, "0:10"), (65.4, "1:05"), (3599.6, "1:00:00"), (7384, "2:03:04")],
+)
+def test_a_duration(seconds: float, text: str) -> None:
+    assert show.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(12.34, "12.3 steps/s"), (1, "1.0 steps/s"), (0.25, "4.0 s/step")])
+def test_a_pace(rate: float, text: str) -> None:
+    assert show.pace(rate, "steps") == text
+
+
+def test_lines_tell_of_long_work_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
+    lines = show.Lines()
+    lines.start("export", 3, "shots")
+    for now, note in ((6, "a_000000"), (12, "a_[1]"), (18, "a_000002")):
+        clock[0] = now
+        lines.advance(1, note)
+    lines.start("pick", 1, "choices")
+    lines.advance(1, "all")  # in no time: nothing to tell
+    lines.start("shots", None, "frames")
+    clock[0] = 30
+    lines.advance(24)
+    lines.say("done [bold]")
+    assert capsys.readouterr().err.splitlines() == [
+        "export: 2/3 shots, 6.0 s/shot, 6.0 s left a_[1]",
+        "export: 3/3 shots, 6.0 s/shot, in 0:18",
+        "shots: 24 frames, 2.0 frames/s, 0:12",
+        "done [bold]",
+    ]
+
+
+def test_a_row_is_a_line_where_output_is_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    show.table(("name", "count "), [("a name [with] brackets " * 9, 5), ("b", 12)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "a", "b"]
+    assert lines[1].endswith("brackets       5") and lines[2].endswith("   12")
