@@ -13,6 +13,7 @@ a decoder are imported when they are first used.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,24 @@ def check(project: Project, *, progress: Progress | None = None, **settings: Any
         {"item": f["item"], "severity": "error", "rule": f"{f['stage']}-failed", "reason": f["reason"]} for f in failed
     ]
     return found + aside
+
+
+def status(project: Project) -> dict[str, Any]:
+    """What the project holds, what each stage has done, and what its next run would do and why."""
+    from .core.stale import stale
+    from .core.status import read_status
+
+    found: list[dict[str, Any]] = []
+    unknown: dict[str, str] = {}
+    for name in STAGES:
+        if name == "cache":
+            continue  # content-addressed: what is missing is told by `plan` and made by `train`; its record needs torch
+        try:
+            settings = getattr(project.settings, name, None) or Settings()
+            found += [asdict(item) for item in stale(stage(name), project, settings)]
+        except SakugaError as error:
+            unknown[name] = str(error)
+    return read_status(project) | {"stale": found, "unknown": unknown}
 
 
 def drops(project: Project) -> list[dict[str, Any]]:

@@ -301,11 +301,9 @@ def publish(*, settings: Annotated[s.PublishSettings | None, Options] = None, co
 
 @app.command
 def status(*, common: Common = HERE) -> None:
-    """What the project holds, and what each stage has done."""
-    from ..core.status import read_status
-
+    """What the project holds, what each stage has done, and what its next run would do and why."""
     with common.open() as project:
-        found = read_status(project)
+        found = api.status(project)
     if common.json:
         show.print_json(found)
         return
@@ -315,6 +313,12 @@ def status(*, common: Common = HERE) -> None:
         show.table(
             ("stage", "done ", "set aside "), ((name, n["done"], n["failed"]) for name, n in found["stages"].items())
         )
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for item in found["stale"]:
+        groups.setdefault((item["stage"], item["state"], item["why"]), []).append(item["item"])
+    if groups:
+        rows = [(stage, len(items), state, _few(items), why) for (stage, state, why), items in groups.items()]
+        show.table(("stale", "items ", "state", "which", "why"), rows)
     for run in found["runs"]:
         experts = ", ".join(f"{e['expert']} {e['steps_done']}/{e['steps']}" for e in run["experts"])
         show.say(f"{run['name']}: {run['state']} ({experts})")
@@ -465,6 +469,10 @@ def demo(folder: Path = Path("demo"), *, fresh: bool = False, json: bool = False
     show.say(
         "the tiny model has random weights: it shows the way, not a picture. With your own film: sakuga new, sakuga add ..."
     )
+
+
+def _few(names: list[str], most: int = 2) -> str:
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def _summarise(what: str, summary: Any) -> None:

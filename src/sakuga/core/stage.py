@@ -7,6 +7,7 @@ content) has a done mark is left alone. Outputs and done mark land together; wha
 """
 
 import errno
+import json
 import shutil
 import sqlite3
 import time
@@ -129,11 +130,16 @@ def attempt(
     return Outcome(rows, scratch.files, time.perf_counter() - started)
 
 
-def fingerprint_of(stage: Stage[S], settings: S, item: Item) -> str:
+def basis_of(stage: Stage[S], settings: S, item: Item) -> str:
+    """All that an item's result depends on, as JSON: version, settings that matter, a hash of each part of the content."""
+    content = {key: files.fingerprint({"": value}) for key, value in item.content.items()}
+    whole = {"stage": stage.name, "version": stage.version, "settings": settings.that_matter(), "content": content}
+    return json.dumps(whole, sort_keys=True, ensure_ascii=False)
+
+
+def fingerprint_of(basis: str) -> str:
     """What decides whether an item is done already."""
-    return files.fingerprint(
-        {"stage": stage.name, "version": stage.version, "settings": settings.that_matter(), "content": item.content}
-    )
+    return files.fingerprint(json.loads(basis))
 
 
 def run(stage: Stage[S], project: Project, settings: S, progress: Progress | None = None) -> Summary:
@@ -145,10 +151,10 @@ def run(stage: Stage[S], project: Project, settings: S, progress: Progress | Non
     shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
     sweep(project)
     items = stage.items(project, settings)
-    prints = {item.key: fingerprint_of(stage, settings, item) for item in items}
-    assert len(prints) == len(items), f"stage {stage.name} gives a key twice"
-    retired = _retire(stage, project, set(prints))
-    fresh = {item.key for item in items if _is_done(stage, project, item.key, prints[item.key])}
+    bases = {item.key: basis_of(stage, settings, item) for item in items}
+    assert len(bases) == len(items), f"stage {stage.name} gives a key twice"
+    retired = _retire(stage, project, set(bases))
+    fresh = {item.key for item in items if is_done(stage, project, item.key, bases[item.key])}
     todo = [item for item in items if item.key not in fresh]
     done: list[str] = []
     failed: dict[str, str] = {}
@@ -158,7 +164,7 @@ def run(stage: Stage[S], project: Project, settings: S, progress: Progress | Non
         with closing(_carry_out(stage, project, settings, todo, progress)) as outcomes:
             for item, outcome in outcomes:
                 waiting.remove(item.key)
-                _land(stage, project, item.key, prints[item.key], outcome, waiting)
+                _land(stage, project, item.key, bases[item.key], outcome, waiting)
                 if outcome.reason:
                     failed[item.key] = outcome.reason
                 else:
@@ -190,17 +196,16 @@ def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item],
         yield item, outcome
 
 
-def _is_done(stage: Stage[S], project: Project, key: str, fingerprint: str) -> bool:
+def is_done(stage: Stage[S], project: Project, key: str, basis: str) -> bool:
+    """Whether an item was done on this very basis, and what it wrote is still there."""
     found = project.rows("SELECT fingerprint, state FROM work WHERE stage = ? AND item = ?", stage.name, key)
-    if not found or found[0]["state"] != "done" or found[0]["fingerprint"] != fingerprint:
+    if not found or found[0]["state"] != "done" or found[0]["fingerprint"] != fingerprint_of(basis):
         return False
     outputs = project.rows("SELECT path FROM output WHERE stage = ? AND item = ?", stage.name, key)
     return all(project.path(output["path"]).exists() for output in outputs)
 
 
-def _land(
-    stage: Stage[S], project: Project, key: str, fingerprint: str, outcome: Outcome, waiting: Iterable[str]
-) -> None:
+def _land(stage: Stage[S], project: Project, key: str, basis: str, outcome: Outcome, waiting: Iterable[str]) -> None:
     """Move an item's files to their names, and put its rows and its mark into the store in one transaction."""
     if outcome.fatal:
         raise SakugaError(f"the disk gave up: {outcome.reason}; make room or mend it, then run the same command again")
@@ -214,7 +219,8 @@ def _land(
                 f"{project.path(final)} cannot be written: {error.strerror}; make room, or close what has it open, "
                 "then run the same command again"
             ) from error
-    mark = {"stage": stage.name, "item": key, "fingerprint": fingerprint, "seconds": outcome.seconds}
+    mark: dict[str, Any] = {"stage": stage.name, "item": key, "fingerprint": fingerprint_of(basis), "basis": basis}
+    mark |= {"seconds": outcome.seconds}
     mark |= {"state": "failed" if outcome.reason else "done", "reason": outcome.reason, "traceback": outcome.traceback}
     try:
         _write(stage, project.db, key, outcome, mark)

@@ -111,7 +111,7 @@ CREATE TABLE job (
 
 -- bookkeeping of the stage runner
 CREATE TABLE work (
-  stage TEXT NOT NULL, item TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  stage TEXT NOT NULL, item TEXT NOT NULL, fingerprint TEXT NOT NULL, basis TEXT NOT NULL DEFAULT '{}',
   state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
   reason TEXT NOT NULL DEFAULT '', traceback TEXT NOT NULL DEFAULT '', seconds REAL NOT NULL, ended REAL NOT NULL,
   PRIMARY KEY (stage, item)) WITHOUT ROWID;

@@ -273,7 +273,7 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
 def _findings(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     if facts["further"]:
-        reason = f"{facts['further']} further captions were left aside: an item has one, the first"
+        reason = f"further captions that were left aside: {facts['further']}; an item has one, the first"
         found.append({"severity": "warning", "rule": "further-captions", "reason": reason})
     if facts["strangers"]:
         reason = f"{facts['strangers']} of its files are not in the folder, the first is {facts['first'][0]}"
