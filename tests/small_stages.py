@@ -51,6 +51,10 @@ def _work(facts: Mapping[str, Any], settings: SmallSettings, scratch: Scratch) -
         raise OSError(errno.ENOSPC, "No space left on device")
     if what == "die":
         os._exit(3)
+    if what == "hoard":
+        bytearray(2**31)
+    if what == "loop":
+        time.sleep(120)
     if what == "wait":
         Path(facts["pid_file"]).write_text(str(os.getpid()))
         time.sleep(120)

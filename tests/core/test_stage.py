@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sakuga.core import files, store
+from sakuga.core import files, processes, store
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
 from sakuga.core.stage import STOPPED, Stage, Summary, run
@@ -365,3 +365,19 @@ def _within(seconds: float, true: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def test_an_item_that_takes_too_much_memory_is_set_aside(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MOST_BYTES", 2**30)
+    ask(project, a="one", b={"text": "two", "do": "hoard"})
+    summary = run(PARALLEL, project, PLAIN)
+    assert summary.done == ["a"]
+    assert summary.failed == {"b": "MemoryError: "}
+
+
+def test_an_item_that_stands_still_is_set_aside(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STUCK_SECONDS", 1.0)
+    ask(project, a="one", b={"text": "two", "do": "loop"})
+    summary = run(PARALLEL, project, PLAIN)
+    assert summary.done == ["a"]
+    assert "stood still" in summary.failed["b"]

@@ -28,15 +28,50 @@ AHEAD = 4  # items handed out for each process: enough to keep it busy, few enou
 MOST_PROCESSES = 61  # that Windows can wait for
 Work = Callable[[Mapping[str, Any], Any, Scratch], Rows]
 
+# Films and pictures come from strangers: what reads them may not take the machine with it.
+MOST_BYTES = 12 * 2**30  # of memory for one process; 8K film takes about 3 GiB
+STUCK_SECONDS = 1800.0  # without a sign of progress
+
 _reports: "SimpleQueue[tuple[str, int]] | None" = None
+_stuck_seconds = STUCK_SECONDS
 
 
-def _begin(reports: "SimpleQueue[tuple[str, int]]") -> None:
-    global _reports
-    _reports = reports
+def _begin(reports: "SimpleQueue[tuple[str, int]]", most_bytes: int, stuck_seconds: float) -> None:
+    global _reports, _stuck_seconds
+    _reports, _stuck_seconds = reports, stuck_seconds
+    _limit_memory(most_bytes)
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _limit_memory(most_bytes: int) -> None:
+    """Asking for more fails from here on. Windows has no such limit for a process of its own."""
+    if os.name == "posix":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        soft = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+class _Watchdog:
+    """Ends the process when the item in hand shows no progress for too long: decoders have loops of their own."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.signs, self.over = seconds, threading.Event(), threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while self.signs.wait(self.seconds):
+            self.signs.clear()
+            if self.over.is_set():
+                return
+        os._exit(1)
+
+    def end(self) -> None:
+        self.over.set()
+        self.signs.set()
 
 
 def _end_with_parent() -> None:
@@ -48,12 +83,18 @@ def _end_with_parent() -> None:
 
 
 def _one(work: Work, item: Item, settings: Settings, folder: Path) -> Outcome:
+    watchdog = _Watchdog(_stuck_seconds)
+
     def report(amount: int) -> None:
         assert _reports is not None
         _reports.put((item.key, amount))
+        watchdog.signs.set()
 
     report(0)  # begun: should this process die, the item is a suspect
-    return attempt(work, item.facts, settings, Scratch(folder, None, report))
+    try:
+        return attempt(work, item.facts, settings, Scratch(folder, None, report))
+    finally:
+        watchdog.end()
 
 
 def in_processes(
@@ -84,7 +125,7 @@ def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: 
         return outcome
     except BrokenProcessPool:
         progress.advance(item.size - sum(begun.values()), item.key)
-        return Outcome({}, {}, 0.0, "the process that read it died: the file is damaged, or memory ran out")
+        return Outcome({}, {}, 0.0, "the process that read it died or stood still: the file is damaged, or memory ran out")
 
 
 def _pool(
@@ -94,7 +135,7 @@ def _pool(
     """`begun` holds what a process has in hand, with the units of progress it has reported: the suspects, if one dies."""
     context = multiprocessing.get_context("spawn")
     reports: SimpleQueue[tuple[str, int]] = context.SimpleQueue()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(reports,))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(reports, MOST_BYTES, STUCK_SECONDS))
     try:
         futures: dict[Future[Outcome], Item] = {}
         coming = deque(items)
