@@ -33,6 +33,15 @@ def test_every_setting_has_help() -> None:
     assert [row[1] for row in rows if len(row[3].strip()) < 3] == []
 
 
+def test_every_guarantee_names_a_test_that_exists() -> None:
+    named = re.findall(r"`((?:test_|benchmarks/)[\w./]+)`", (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8"))
+    files = [*(ROOT / "tests").rglob("test_*.py")]
+    there = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)}
+    there |= {file.name for file in files} | {f"benchmarks/{p.name}" for p in (ROOT / "benchmarks").glob("*.py")}
+    assert len(named) > 20
+    assert sorted(set(named) - there) == []
+
+
 def test_the_journey_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "films").mkdir()
     cartoon_film(tmp_path / "films" / "film.mkv", 6, shots=3)
