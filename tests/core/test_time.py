@@ -14,7 +14,7 @@ from sakuga.core.media.timing import KNOWN_RATES, count_at, frame_times, resampl
 
 MILLISECOND = Fraction(1, 1000)
 FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
-RATES = [Fraction(24), Fraction(25), Fraction(30), Fraction(60), FILM, NTSC, Fraction(12)]
+RATES = [Fraction(r) for r in (12, 24, 25, 30, 50, 60)] + [FILM, NTSC, 2 * NTSC]
 FPS = 16
 
 
