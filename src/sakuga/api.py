@@ -88,8 +88,7 @@ def pick(
     from .core import picks
 
     with project.writing("pick"):
-        for verdict, patterns in (("keep", keep), ("drop", drop), ("undecided", undecide)):
-            picks.decide(project, list(patterns), verdict, reason)
+        picks.decide(project, {"keep": keep, "drop": drop, "undecided": undecide}, reason)
         done = _run(project, "pick", settings, progress)
         for name, value in settings.items():
             if value is not None:

@@ -25,7 +25,7 @@ def test_lines_tell_of_long_work_now_and_then(
     monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
     lines = show.Lines()
     lines.start("export", 3, "shots")
-    for now, note in ((6, "a_000000"), (12, "a_[1]"), (18, "a_000002")):
+    for now, note in ((6, "a_000000"), (12, "a_[1]" * 20), (18, "a_000002")):
         clock[0] = now
         lines.advance(1, note)
     lines.start("pick", 1, "choices")
@@ -35,7 +35,7 @@ def test_lines_tell_of_long_work_now_and_then(
     lines.advance(24)
     lines.say("done [bold]")
     assert capsys.readouterr().err.splitlines() == [
-        "export: 2/3 shots, 6.0 s/shot, 6.0 s left a_[1]",
+        "export: 2/3 shots, 6.0 s/shot, 6.0 s left " + "a_[1]" * 20,
         "export: 3/3 shots, 6.0 s/shot, in 0:18",
         "shots: 24 frames, 2.0 frames/s, 0:12",
         "done [bold]",

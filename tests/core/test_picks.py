@@ -48,7 +48,7 @@ def noted(project: Project) -> int:
     ],
 )
 def test_shots_are_named_by_pattern(project: Project, patterns: list[str], names: list[str]) -> None:
-    assert decide(project, patterns, "keep") == names
+    assert decide(project, {"keep": patterns}) == names
     assert noted(project) == len(names) and set(decided(project)) == set(names)
 
 
@@ -59,16 +59,16 @@ def test_shots_are_named_by_pattern(project: Project, patterns: list[str], names
 )  # fmt: skip
 def test_nothing_is_noted_with_a_pattern_that_names_nothing(project: Project, pattern: str, remedy: str) -> None:
     with pytest.raises(SakugaError) as caught:
-        decide(project, ["film_000000", pattern, "film_000100"], "drop")
+        decide(project, {"drop": ["film_000000", pattern, "film_000100"]})
     assert str(caught.value).startswith(f"no shot is named '{pattern}'") and remedy in str(caught.value)
     assert noted(project) == 0
 
 
 def test_the_newest_decision_wins_and_all_are_kept(project: Project) -> None:
-    decide(project, ["film"], "drop", "all of it")
-    decide(project, ["film_000100"], "keep", "but this")
-    decide(project, ["film_000200"], "keep")
-    decide(project, ["film_000200"], "drop", "no")
+    decide(project, {"drop": ["film"]}, "all of it")
+    decide(project, {"keep": ["film_000100"]}, "but this")
+    decide(project, {"keep": ["film_000200"]})
+    decide(project, {"drop": ["film_000200"]}, "no")
     assert decided(project) == {
         "film_000000": (False, "all of it"), "film_000100": (True, "but this"), "film_000200": (False, "no"),
     }  # fmt: skip
@@ -76,15 +76,15 @@ def test_the_newest_decision_wins_and_all_are_kept(project: Project) -> None:
 
 
 def test_undecided_returns_a_shot_to_the_rule(project: Project) -> None:
-    decide(project, ["film_000000", "film_000100"], "keep")
-    decide(project, ["film_000000"], "undecided")
+    decide(project, {"keep": ["film_000000", "film_000100"]})
+    decide(project, {"undecided": ["film_000000"]})
     assert decided(project) == {"film_000100": (True, "")}
-    decide(project, ["film_000000"], "drop")
+    decide(project, {"drop": ["film_000000"]})
     assert decided(project)["film_000000"] == (False, "")
 
 
 def test_a_decision_outlives_new_cuts(project: Project) -> None:
-    decide(project, ["film_000100"], "keep", "mine")  # frames 100 to 199
+    decide(project, {"keep": ["film_000100"]}, "mine")  # frames 100 to 199
 
     def speaks(first: int, after: int) -> bool:
         cut(project, "film", first, after)
@@ -100,14 +100,14 @@ def test_a_decision_outlives_new_cuts(project: Project) -> None:
 
 def test_a_decision_speaks_for_its_own_film(project: Project) -> None:
     cut(project, "other", 100, 200)
-    decide(project, ["film_000100"], "keep")
+    decide(project, {"keep": ["film_000100"]})
     assert "other_000100" not in decided(project)
 
 
 def test_many_decisions_are_read_quickly(project: Project) -> None:
     cut(project, "film", *range(0, 150_100, 100))
     for verdict in ("keep", "drop"):
-        decide(project, ["film"], verdict)
+        decide(project, {verdict: ["film"]})
     before = project.db.total_changes
     steps = 0
 
@@ -123,3 +123,9 @@ def test_many_decisions_are_read_quickly(project: Project) -> None:
 def test_overlap_is_frames_in_both_over_frames_in_either() -> None:
     assert overlap((0, 9), (0, 9)) == 1.0 and overlap((0, 9), (10, 19)) == 0.0 and overlap((0, 9), (30, 39)) == 0.0
     assert overlap((0, 9), (5, 14)) == 5 / 15 and overlap((5, 5), (0, 9)) == 0.1
+
+
+def test_one_bad_pattern_notes_nothing_of_any_verdict(project: Project) -> None:
+    with pytest.raises(SakugaError, match="no shot is named 'fylm'"):
+        decide(project, {"keep": ["film_000000"], "drop": ["fylm"]})
+    assert project.rows("SELECT * FROM decision") == []

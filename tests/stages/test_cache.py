@@ -49,11 +49,12 @@ def test_a_latent_and_a_text_are_what_the_encoders_give(cached: Project) -> None
     assert torch.equal(text, words)
 
 
-def test_a_clip_at_another_rate_is_read_at_the_models(exported: Project) -> None:
-    facts = {"still": False, "path": str(exported.folder.parent / "film.mp4"), "fps": "24", "fps_out": 16}
+@pytest.mark.parametrize(("fps", "wanted"), [("16", [2, 3, 4, 5, 6]), ("24", [3, 4, 6, 7, 9]), ("8", [1, 1, 2, 2, 3])])
+def test_a_window_is_read_at_the_models_rate(exported_root: Path, fps: str, wanted: list[int]) -> None:
+    facts = {"still": False, "path": str(exported_root / "film.mp4"), "fps": fps, "fps_out": 16}
     read = pixels(facts | {"width": 128, "height": 96, "start": 2, "frames": 5})
-    wanted = [3, 4, 6, 7, 9]
-    expected = [rgb for _, rgb in frames(exported.folder.parent / "film.mp4", wanted)]
+    film = dict(frames(exported_root / "film.mp4", range(10)))
+    expected = [film[n] for n in wanted]
     got = ((read[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte()
     assert all((frame.numpy() == rgb).all() for frame, rgb in zip(got, expected, strict=True))
 

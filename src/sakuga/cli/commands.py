@@ -48,6 +48,7 @@ SELECT folder, name, kind, file, width, height, frames, fps, tags,
 FROM item WHERE folder IS NOT NULL ORDER BY folder, name
 """
 HERE = Common()
+EMPTY = "the dataset is empty: `sakuga pick` shots, then `sakuga export`"
 Options = Parameter(name="*")
 
 
@@ -201,6 +202,7 @@ def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common
     """Say what is wrong with the dataset."""
     with common.open() as project, show.progress() as progress:
         findings = api.check(project, progress=progress, **s.given(settings))
+        items = project.rows("SELECT count(*) AS n FROM item")[0]["n"]
     if common.json:
         show.print_json(findings)
     elif findings:
@@ -208,8 +210,10 @@ def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common
             ("severity", "item", "rule", "reason"),
             ((f["severity"], f["item"], f["rule"], f["reason"]) for f in findings),
         )
+    elif items:
+        show.say(f"nothing wrong was found in {items} clips and stills")
     else:
-        show.say("nothing wrong was found")
+        show.say(EMPTY)
 
 
 @app.command
@@ -219,6 +223,9 @@ def plan(*, settings: Annotated[s.TrainSettings | None, Options] = None, common:
         planned = api.plan(project, progress=progress, **s.given(settings))
     if common.json:
         show.print_json(asdict(planned))
+        return
+    if not planned.samples and not planned.dropped:
+        show.say(EMPTY)
         return
     sections = [(name, values["samples"]) for name, values in planned.sections.items()]
     show.table(("section", "samples "), [*sections, ("an epoch", planned.samples)])
@@ -282,7 +289,8 @@ def generate(
     if common.json:
         show.print_json(asdict(video))
         return
-    show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames)")
+    worn = ", ".join(dict.fromkeys(path.stem for path in video.loras.values())) or "none"
+    show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
     for key in video.unused:
         show.say(f"not used of the LoRA: {key}")
 

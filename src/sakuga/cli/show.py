@@ -16,7 +16,7 @@ from rich.text import Text
 LINE_SECONDS = 10.0  # between lines where no bar can be drawn
 _UNFOLDED = 10_000  # characters
 
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 

@@ -1,7 +1,7 @@
 """What people decided about shots. A decision is kept with its span of frames, so that it outlives new cuts."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,11 +12,11 @@ from .project import Project
 SAME_SHOT = 0.8  # a decision speaks for a shot when their frames overlap by this much of their union
 
 
-def decide(project: Project, patterns: Sequence[str], verdict: str, reason: str = "") -> list[str]:
-    """Note `keep`, `drop` or `undecided` for every shot that a pattern names.
+def named(project: Project, patterns: Iterable[str]) -> list[dict[str, Any]]:
+    """The shots that patterns name; SakugaError for a pattern that names none.
 
     A pattern is a shot (`film_000074`), a film, or has `*` and `?` in it; brackets are plain, since films' names have
-    them. Returns the shots' names. Raises SakugaError for a pattern that names none; then nothing is noted.
+    them.
     """
     shots = project.rows("SELECT name, film, first, last FROM shot ORDER BY film, first")
     chosen: dict[str, dict[str, Any]] = {}
@@ -29,11 +29,20 @@ def decide(project: Project, patterns: Sequence[str], verdict: str, reason: str 
                 f"no shot is named '{pattern}'{nearest(pattern, names) or '; `sakuga shots --json` lists them'}"
             )
         chosen |= {s["name"]: s for s in found}
+    return list(chosen.values())
+
+
+def decide(project: Project, verdicts: Mapping[str, Iterable[str]], reason: str = "") -> list[str]:
+    """Note a verdict (`keep`, `drop`, `undecided`) for every shot that its patterns name, all of them or none.
+
+    Returns the shots' names. Raises SakugaError for a pattern that names none; then nothing is noted.
+    """
+    chosen = [(verdict, shot) for verdict, patterns in verdicts.items() for shot in named(project, patterns)]
     with store.transaction(project.db):
-        for shot in chosen.values():
+        for verdict, shot in chosen:
             row = {"film": shot["film"], "first": shot["first"], "last": shot["last"], "verdict": verdict}
             store.insert(project.db, "decision", row | {"reason": reason, "made": time.time()})
-    return list(chosen)
+    return [shot["name"] for _, shot in chosen]
 
 
 # Decisions that begin less than a shot's length before it, or inside it: no other can overlap by as much as is asked.
