@@ -34,9 +34,15 @@ def test_every_setting_has_help() -> None:
 
 
 def test_every_guarantee_names_a_test_that_exists() -> None:
-    named = re.findall(r"`((?:test_|benchmarks/)[\w./]+)`", (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8"))
+    named = re.findall(
+        r"`((?:test_|benchmarks/)[\w./]+)`", (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    )
     files = [*(ROOT / "tests").rglob("test_*.py")]
-    there = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)}
+    there = {
+        name
+        for file in files
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
     there |= {file.name for file in files} | {f"benchmarks/{p.name}" for p in (ROOT / "benchmarks").glob("*.py")}
     assert len(named) > 20
     assert sorted(set(named) - there) == []

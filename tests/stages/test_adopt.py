@@ -23,8 +23,8 @@ from sakuga.core import captions
 from sakuga.core.dataset import item_facts
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
-from sakuga.core.settings import CacheSettings
-from sakuga.core.stage import inline
+from sakuga.core.settings import CacheSettings, Settings
+from sakuga.core.stage import Scratch, inline
 
 CONFIG = """
 model = "tiny"
@@ -253,6 +253,16 @@ def test_a_clip_that_breaks_off_is_told_by_check(project: Project, mine: Path) -
     assert 9 < row["frames"] <= 30
     (reason,) = (f["reason"] for f in api.check(project) if f["item"] == "mine/long")
     assert f"breaks off after frame {row['frames']}" in reason
+
+
+def test_a_long_clip_gives_signs_of_progress(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sakuga.stages import adopt
+
+    monkeypatch.setattr(adopt, "SIGN_EVERY", 8)
+    signs: list[int] = []
+    facts = dict.fromkeys(("name", "file", "sha256", "tags", "folder"), "") | {"path": str(mine / "a.mp4")}
+    adopt._work(facts, Settings(), Scratch(tmp_path, report=signs.append))
+    assert signs == [0, 0, 0]  # at frames 0, 8 and 16 of 20: no units of work, but alive
 
 
 def test_every_file_has_a_name_of_its_own(project: Project, tmp_path: Path) -> None:

@@ -185,7 +185,12 @@ def test_two_experts_are_trained_each_in_its_own_noise(experts: Project) -> None
         levels = [r["t"] for r in experts.rows("SELECT t FROM item_loss WHERE run_expert = ?", row["id"])]
         levels += [r["t"] for r in experts.rows("SELECT t FROM validation WHERE run_expert = ?", row["id"])]
         assert len(levels) == 4 + 2 * 8 and all(low <= t <= high for t in levels)
-    assert [row["expert"] for row in experts.rows("SELECT expert FROM preview")] == ["high", "low"]
+    previews = {row["expert"]: row["file"] for row in experts.rows("SELECT expert, file FROM preview")}
+    assert list(previews) == ["high", "low"]
+    # the last preview wears the LoRAs of both, as a generation does
+    video = api.generate(experts, "MyStyle. a boat", width=32, height=32, frames=5, steps=4)
+    assert experts.path(previews["low"]).read_bytes() == video.path.read_bytes()
+    assert experts.path(previews["high"]).read_bytes() != video.path.read_bytes()
 
 
 def test_one_expert_can_be_trained_alone(experts: Project) -> None:

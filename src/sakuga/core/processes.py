@@ -125,7 +125,9 @@ def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: 
         return outcome
     except BrokenProcessPool:
         progress.advance(item.size - sum(begun.values()), item.key)
-        return Outcome({}, {}, 0.0, "the process that read it died or stood still: the file is damaged, or memory ran out")
+        return Outcome(
+            {}, {}, 0.0, "the process that read it died or stood still: the file is damaged, or memory ran out"
+        )
 
 
 def _pool(
@@ -135,7 +137,9 @@ def _pool(
     """`begun` holds what a process has in hand, with the units of progress it has reported: the suspects, if one dies."""
     context = multiprocessing.get_context("spawn")
     reports: SimpleQueue[tuple[str, int]] = context.SimpleQueue()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(reports, MOST_BYTES, STUCK_SECONDS))
+    pool = ProcessPoolExecutor(
+        count, mp_context=context, initializer=_begin, initargs=(reports, MOST_BYTES, STUCK_SECONDS)
+    )
     try:
         futures: dict[Future[Outcome], Item] = {}
         coming = deque(items)

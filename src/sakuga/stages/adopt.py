@@ -29,6 +29,7 @@ KEY = "adopted:"  # before the names of items and lists, so that no other stage 
 MADE = (
     "dataset/clips", "dataset/stills", captions.KEPT, "cache", "runs", "generated", "published", "models", ".scratch",
 )  # fmt: skip
+SIGN_EVERY = 1000  # frames between signs that a long file is still being read
 _TAKEN = {"clips", "stills"}  # items of export begin so
 
 
@@ -267,7 +268,7 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
         return {"finding": _findings(facts)}
     path = Path(facts["path"])
     row = {key: facts[key] for key in ("name", "file", "sha256", "tags", "folder")}
-    return {"item": [row | (_clip(path) if path.suffix.lower() in VIDEO_SUFFIXES else _still(path))]}
+    return {"item": [row | (_clip(path, scratch) if path.suffix.lower() in VIDEO_SUFFIXES else _still(path))]}
 
 
 def _findings(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -286,10 +287,10 @@ def _still(path: Path) -> dict[str, Any]:
     return {"kind": "still", "width": width, "height": height, "frames": 1, "fps": "0"}
 
 
-def _clip(path: Path) -> dict[str, Any]:
+def _clip(path: Path, scratch: Scratch) -> dict[str, Any]:
     """Frames are counted by decoding. Where the rate varies, `fps` is the mean and `times` are those of the frames."""
     info = media.probe(path)
-    stamps = media.scan_times(path)
+    stamps = media.scan_times(path, lambda index, time: scratch.report(0) if index % SIGN_EVERY == 0 else None)
     if not stamps:
         raise SakugaError(f"no frame of {path} can be decoded; leave it out or convert it with another program")
     rate, times = snap_rate(stamps, info.tick, info.declared), None
