@@ -29,7 +29,7 @@ KEY = "adopted:"  # before the names of items and lists, so that no other stage 
 MADE = (
     "dataset/clips", "dataset/stills", captions.KEPT, "cache", "runs", "generated", "published", "models", ".scratch",
 )  # fmt: skip
-SIGN_EVERY = 1000  # frames between signs that a long file is still being read
+SIGN_EVERY = 500  # frames between signs that a long file is still being read
 _TAKEN = {"clips", "stills"}  # items of export begin so
 
 
