@@ -240,7 +240,7 @@ def main() -> None:
     figures["seconds"] = round(time.monotonic() - started)  # type: ignore[assignment]
     import machine
 
-    sys.stdout.write(f"{machine.write('kill-' + options.modes.replace(',', '-'), figures)}\n")
+    sys.stdout.write(f"{machine.write('disturbed-' + options.modes.replace(',', '-'), figures)}\n")
     shutil.rmtree(home, ignore_errors=True)
     sys.exit(bool(bench.faults))
 
