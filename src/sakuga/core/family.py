@@ -210,7 +210,10 @@ OFFICIAL = "https://huggingface.co/Wan-AI"
 _VAE_21_FILE = ModelFile("vae", ("wan_2.1_vae.safetensors", "Wan2.1_VAE.pth", "vae"), 0.5, COMFY_21)
 _VAE_22_FILE = ModelFile("vae", ("wan2.2_vae.safetensors", "Wan2.2_VAE.pth", "vae"), 2.8, COMFY_22)
 _TEXT_FILE = ModelFile(
-    "text", ("models_t5_umt5-xxl-enc-bf16.pth", "umt5_xxl_fp16.safetensors", "text_encoder"), 11.4, COMFY_21
+    "text",
+    ("models_t5_umt5-xxl-enc-bf16.pth", "umt5_xxl_fp16.safetensors", "text_encoder"),
+    11.4,
+    f"{OFFICIAL}/Wan2.1-T2V-14B",
 )
 _TOKENIZER = ModelFile("tokenizer", ("google/umt5-xxl", "umt5-xxl", "tokenizer"), 0.02, f"{OFFICIAL}/Wan2.1-T2V-14B")
 _CLIP_FILE = ModelFile(
