@@ -124,6 +124,15 @@ def test_a_stage_that_keeps_lets_nothing_go(project: Project) -> None:
     assert set(outputs(project)) == {"a", "b"}
 
 
+def test_a_stage_that_keeps_forgets_what_failed_and_is_not_asked_for(project: Project) -> None:
+    keeping = replace(INLINE, keeps=True)
+    ask(project, a="one", b={"text": "two", "do": "sentence"})
+    assert set(run(keeping, project, PLAIN).failed) == {"b"}
+    ask(project, c="three")
+    assert run(keeping, project, PLAIN).retired == ["b"]
+    assert [row["item"] for row in project.rows("SELECT item FROM work ORDER BY item")] == ["a", "c"]
+
+
 def test_a_file_that_is_open_elsewhere_goes_later(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(project, a="one")
     run(INLINE, project, PLAIN)

@@ -96,7 +96,7 @@ class Project:
         if not found:
             raise SakugaError(f"no film named '{name}' was added to {self.folder}; `sakuga add` it")
         full, relative = found[0]["path"], found[0]["relative"]
-        beside = self.folder / relative if relative else None
+        beside = Path(os.path.normpath(self.folder / relative)) if relative else None
         return beside if beside is not None and beside.is_file() else Path(full)
 
     def sha256(self, path: Path) -> str:

@@ -168,11 +168,13 @@ class TrainSettings(Settings):
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
-    save_every: int = setting(250, "Steps between checkpoints", unit="steps", ge=1)
-    validate_every: int = setting(250, "Steps between validations; one before the first step", unit="steps", ge=1)
-    preview_every: int = setting(500, "Steps between previews", unit="steps", ge=1)
+    save_every: int = setting(250, "Steps between checkpoints", unit="steps", ge=1, affects=False)
+    validate_every: int = setting(
+        250, "Steps between validations; one before the first step", unit="steps", ge=1, affects=False
+    )
+    preview_every: int = setting(500, "Steps between previews", unit="steps", ge=1, affects=False)
     prompts: str | None = setting(
-        None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)"
+        None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)", affects=False
     )
 
     @field_validator("name")

@@ -277,10 +277,8 @@ def _clear(stage: Stage[S], db: Any, key: str) -> None:
 
 def _retire(stage: Stage[S], project: Project, keys: set[str]) -> list[str]:
     """Items that are no longer asked for: their rows and files go (what made them is still there to make them again)."""
-    if stage.keeps:
-        return []
-    known = project.rows("SELECT item FROM work WHERE stage = ?", stage.name)
-    gone = [row["item"] for row in known if row["item"] not in keys]
+    known = project.rows("SELECT item, state FROM work WHERE stage = ?", stage.name)
+    gone = [row["item"] for row in known if row["item"] not in keys and not (stage.keeps and row["state"] == "done")]
     with store.transaction(project.db):
         for key in gone:
             _clear(stage, project.db, key)

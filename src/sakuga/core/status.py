@@ -21,7 +21,7 @@ _COUNTS = {
 def read_status(project: Project) -> dict[str, Any]:
     """Counts of everything, what each stage has done, and how far each run is."""
     stages: dict[str, dict[str, int]] = {}
-    for row in project.rows("SELECT stage, state, count(*) AS n FROM work GROUP BY stage, state"):
+    for row in project.rows("SELECT stage, state, count(*) AS n FROM work GROUP BY stage, state ORDER BY min(ended)"):
         stages.setdefault(row["stage"], {"done": 0, "failed": 0})[row["state"]] = row["n"]
     return {
         "project": project.name,
