@@ -108,6 +108,7 @@ def test_a_models_content_is_one_hash(tmp_path: Path) -> None:
         (folder / "part-1.safetensors").write_bytes(b"weights")
         first = models.content_hash(project, folder)
         (folder / "README.md").write_text("read me")
+        touch(folder, ".cache/download.json")
         assert models.content_hash(project, folder) == first
         (folder / "part-1.safetensors").write_bytes(b"Weights!")
         second = models.content_hash(project, folder)

@@ -1,7 +1,7 @@
 """The enumeration of an epoch, checked against the arithmetic of a published recipe."""
 
 from sakuga.core.family import member
-from sakuga.core.samples.enumeration import ItemFacts, enumerate_samples, epoch_size
+from sakuga.core.samples.enumeration import ItemFacts, enumerate_samples
 from sakuga.core.settings import Section
 
 WAN = member("wan2.1-t2v-14b")
@@ -29,7 +29,7 @@ def dataset(*lengths: int) -> list[ItemFacts]:
 
 def test_the_recipe_has_1080_samples() -> None:
     samples, drops = enumerate_samples(dataset(), SECTIONS, WAN)
-    assert epoch_size(samples) == len(samples) == 120 + 240 + 240 + 2 * 240 == 1080
+    assert sum(s.repeats for s in samples) == len(samples) == 120 + 240 + 240 + 2 * 240 == 1080
     assert drops == []
     assert len({s.section + s.key for s in samples}) == 1080
     by = {(s.section, s.bucket) for s in samples}
@@ -38,7 +38,7 @@ def test_the_recipe_has_1080_samples() -> None:
 
 def test_two_clips_of_exactly_45_give_one_window_each() -> None:
     samples, drops = enumerate_samples(dataset(45, 45), SECTIONS, WAN)
-    assert epoch_size(samples) == 1078
+    assert sum(s.repeats for s in samples) == 1078
     assert [(d.item.name, d.section, d.given) for d in drops] == [
         ("clip000.mp4", "motion", 1),
         ("clip001.mp4", "motion", 1),
@@ -48,7 +48,7 @@ def test_two_clips_of_exactly_45_give_one_window_each() -> None:
 
 def test_two_clips_of_44_give_none() -> None:
     samples, drops = enumerate_samples(dataset(44, 44), SECTIONS, WAN)
-    assert epoch_size(samples) == 1076
+    assert sum(s.repeats for s in samples) == 1076
     assert [(d.item.name, d.section, d.given) for d in drops] == [
         ("clip000.mp4", "motion", 0),
         ("clip001.mp4", "motion", 0),
@@ -72,7 +72,7 @@ def test_keys_name_item_window_and_bucket() -> None:
 def test_repeats_are_counted() -> None:
     clip = ItemFacts(7, "a.mp4", "clip", 1920, 1080, 30)
     samples, _ = enumerate_samples([clip], section(frames=(1, 5), repeats=3), WAN)
-    assert len(samples) == 2 and epoch_size(samples) == 6
+    assert len(samples) == 2 and sum(s.repeats for s in samples) == 6
 
 
 def test_a_section_takes_the_items_of_its_kind_and_tags() -> None:

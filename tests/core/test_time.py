@@ -87,7 +87,7 @@ def test_milliseconds_snap_to_the_declared_rate(rate: Fraction, n: int, start: F
     exact = [start + k / rate for k in range(n)]
     stamps = [t // MILLISECOND * MILLISECOND for t in exact] if cut else in_ticks(exact, MILLISECOND)
     assert snap_rate(stamps, MILLISECOND, rate) == rate
-    assert frame_times(stamps, MILLISECOND, rate) == [k / rate for k in range(n)]
+    assert frame_times(stamps, snap_rate(stamps, MILLISECOND, rate)) == [k / rate for k in range(n)]
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -114,7 +114,7 @@ def test_an_unusual_declared_rate_is_kept() -> None:
 def test_a_variable_rate_keeps_its_stamps() -> None:
     stamps = [Fraction(5), *(5 + Fraction(k * k + 40 * k, 1000) for k in range(1, 30))]
     assert snap_rate(stamps, MILLISECOND, Fraction(24)) is None
-    assert frame_times(stamps, MILLISECOND, Fraction(24)) == [t - 5 for t in stamps]
+    assert frame_times(stamps, snap_rate(stamps, MILLISECOND, Fraction(24))) == [t - 5 for t in stamps]
     late = [Fraction(k, 24) for k in range(40)] + [Fraction(k + 1, 24) for k in range(40, 80)]  # one frame is missing
     assert snap_rate(late, Fraction(1, 12288), Fraction(24)) is None
 
@@ -128,14 +128,14 @@ def test_one_frame_out_of_step_makes_a_rate_variable() -> None:
 
 def test_one_frame_has_no_rate_of_its_own() -> None:
     assert snap_rate([Fraction(3)], MILLISECOND) is None
-    assert frame_times([Fraction(3)], MILLISECOND) == [0]
-    assert frame_times([], MILLISECOND) == []
+    assert frame_times([Fraction(3)], snap_rate([Fraction(3)], MILLISECOND)) == [0]
+    assert frame_times([], snap_rate([], MILLISECOND)) == []
 
 
 def exported_numbers(film: Path, clip: Path, first: int, last: int) -> tuple[list[int], list[int]]:
     """What a span of a film is at 16 fps: the numbers read from the clip, and the frames that the formula names."""
     info, stamps = probe(film), scan_times(film)
-    times = frame_times(stamps, info.tick, info.declared)
+    times = frame_times(stamps, snap_rate(stamps, info.tick, info.declared))
     chosen = resample(times, times[first], FPS, None, shown_until(times, last, info.declared))
     pictures = dict(frames(film, sorted(set(chosen)), times=stamps))
     written = write_clip(clip, (pictures[n] for n in chosen), FPS)

@@ -131,9 +131,3 @@ def test_no_tokenizer(folder: Path, tmp_path: Path) -> None:
         load_text(FACTS, folder / "text_encoder", None)
     with pytest.raises(SakugaError, match="holds no tokenizer"):
         load_text(FACTS, folder / "text_encoder", tmp_path)
-
-
-def test_the_hash_covers_the_tokenizer(folder: Path, tmp_path: Path, tiny: TextDoor) -> None:
-    (tmp_path / "spiece.model").write_bytes(spiece())
-    assert load_text(FACTS, folder / "text_encoder", tmp_path).hash != tiny.hash
-    assert load_text(FACTS, folder / "text_encoder", folder / "tokenizer").hash == tiny.hash

@@ -125,7 +125,6 @@ def test_statistics_come_from_the_folder(tmp_path: Path) -> None:
     file.write_text(json.dumps(config))
     after = load_vae(FAMILY["tiny"].vae, tmp_path / "vae")
     assert torch.allclose(after.encode(video(1)) * 2, before.encode(video(1)), atol=1e-6)
-    assert after.hash != before.hash
 
 
 def test_a_file_of_the_other_vae_is_refused(tmp_path: Path) -> None:

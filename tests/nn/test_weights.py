@@ -1,6 +1,5 @@
 """Reading weight files in every form people have them, refusing those that do not fit, and making tiny members."""
 
-import hashlib
 import json
 import os
 import weakref
@@ -17,7 +16,7 @@ from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, Transformer
 from sakuga.nn.tiny import make_tiny
 from sakuga.nn.transformer import WanTransformer, is_island
-from sakuga.nn.weights import file_hash, fill, load_transformer
+from sakuga.nn.weights import fill, load_transformer
 
 SHAPE = Transformer(48, 64, 2, 2, 16, 16, 24, freq_dim=32)
 
@@ -144,35 +143,6 @@ def test_files_that_cannot_be_read(weights: dict[str, Tensor], tmp_path: Path, m
         with pytest.raises(SakugaError, match=message):
             load_transformer(SHAPE, tmp_path / name)
     assert not (tmp_path / "harmed").exists()
-
-
-def test_file_hash(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.pth", tmp_path / "two.pth"
-    one.write_bytes(b"1")
-    two.write_bytes(b"2")
-    assert file_hash(one) == hashlib.sha256(b"1").hexdigest()
-    assert len({file_hash(one), file_hash(two), file_hash([one, two]), file_hash([two, one])}) == 4
-    assert file_hash(tmp_path) == file_hash([one, two])
-    (tmp_path / "README.md").write_text("no weights")
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache" / "x.json").write_text("{}")
-    assert file_hash(tmp_path) == file_hash([one, two])
-    two.write_bytes(b"changed")
-    assert file_hash(tmp_path) != file_hash(one)
-    assert file_hash(two) == hashlib.sha256(b"changed").hexdigest()
-    two.write_bytes(b"CHANGED")  # of the same size
-    os.utime(two, ns=(0, two.stat().st_mtime_ns + 10**9))
-    assert file_hash(two) == hashlib.sha256(b"CHANGED").hexdigest()
-    with pytest.raises(SakugaError, match="does not exist"):
-        file_hash(tmp_path / "nowhere")
-
-
-def test_a_hash_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, taken = tmp_path / "a.pth", []
-    file.write_bytes(b"1")
-    monkeypatch.setattr("sakuga.nn.weights.file_sha256", lambda path: taken.append(path) or "digest")
-    assert [file_hash(file) for _ in range(3)] == ["digest"] * 3
-    assert taken == [file]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -12,7 +12,6 @@ from .errors import SakugaError, nearest
 
 LORA_ARCHITECTURE = "wan2.1/lora"  # modelspec.architecture, the one name that viewers know for every Wan LoRA
 TRAIN_TIMESTEPS = 1000  # the transformer's timestep is this times t; t in (0, 1], 1 is pure noise
-GIB = 1024**3
 
 Role = Literal["transformer", "high", "low", "vae", "text", "tokenizer", "clip"]
 

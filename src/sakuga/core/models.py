@@ -67,7 +67,9 @@ def content_hash(project: Project, path: Path) -> str:
     """What a model's file or folder contains, as one hash; files are read once and remembered by size and time."""
     if path.is_file():
         return project.sha256(path)
-    inside = sorted(p for p in path.rglob("*") if p.suffix in _CONTENT and p.is_file())
+    found = (p for p in path.rglob("*") if p.suffix in _CONTENT and p.is_file())
+    # what begins with a dot is a downloader's own bookkeeping
+    inside = sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
     return fingerprint({p.relative_to(path).as_posix(): project.sha256(p) for p in inside})
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from math import lcm
 
 from .errors import SakugaError
+from .media.timing import frame_times
 from .project import Project
 
 
@@ -22,9 +23,7 @@ class Timeline:
     @cached_property
     def shown(self) -> Sequence[Fraction]:
         """When each frame is first shown (s), from 0: exact for a constant rate, as stamped for a variable one."""
-        if self.rate is not None:
-            return [n / self.rate for n in range(len(self.stamps))]
-        return [stamp - self.stamps[0] for stamp in self.stamps]
+        return frame_times(self.stamps, self.rate)
 
 
 def pack(stamps: Sequence[Fraction]) -> bytes:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import TextEncoder
-from .weights import file_hash, fill, read_tensors
+from .weights import fill, read_tensors
 
 Tokenize = Callable[[str], list[int]]  # the end mark included, however long the text
 
@@ -70,11 +70,11 @@ def clean(prompt: str) -> str:
 
 
 class TextDoor:
-    """`model` is the UMT5EncoderModel, `length` the most tokens of a prompt, `hash` names the content in cache keys."""
+    """`model` is the UMT5EncoderModel, `length` the most tokens of a prompt."""
 
-    def __init__(self, model: Any, tokenize: Tokenize, length: int, content_hash: str) -> None:
+    def __init__(self, model: Any, tokenize: Tokenize, length: int) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.tokenize, self.length, self.hash = tokenize, length, content_hash
+        self.tokenize, self.length = tokenize, length
 
     def tokens(self, prompt: str) -> list[int]:
         """Token ids, cut to `length`; a text that was cut keeps its end mark."""
@@ -114,10 +114,10 @@ def load_text(
     fill(model, _weights(path, embedded), path, lambda _: dtype, device)
     model.encoder.embed_tokens.weight = model.shared.weight
     if tokenizer_path is not None:
-        return TextDoor(model, _tokenizer(tokenizer_path), facts.length, file_hash([path, tokenizer_path]))
+        return TextDoor(model, _tokenizer(tokenizer_path), facts.length)
     if not embedded:
         raise SakugaError(f"{path} carries no tokenizer; give the folder with tokenizer.json or spiece.model")
-    return TextDoor(model, _sentencepiece(embedded[0]), facts.length, file_hash(path))
+    return TextDoor(model, _sentencepiece(embedded[0]), facts.length)
 
 
 def _weights(path: Path, embedded: list[bytes]) -> Iterator[tuple[str, Tensor]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import Vae
-from .weights import file_hash, fill, read_tensors
+from .weights import fill, read_tensors
 
 _STEMS = (
     (r"^(encoder|decoder)\.conv1\.", r"\1.conv_in."),
@@ -91,11 +91,10 @@ def make_vae(config: dict[str, Any]) -> Any:
 
 
 class VaeDoor:
-    """`model` is the AutoencoderKLWan, `hash` names its content in cache keys."""
+    """`model` is the AutoencoderKLWan."""
 
-    def __init__(self, model: Any, content_hash: str) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.hash = content_hash
         self.stride: int = model.config.scale_factor_temporal
 
         self.mean = self._by_channel(model.config.latents_mean)
@@ -128,7 +127,7 @@ def load_vae(facts: Vae, path: Path, dtype: torch.dtype = torch.float32, device:
     model = make_vae(config)
     tensors = ((diffusers_key(key, facts), tensor) for key, tensor in read_tensors(path))
     fill(model, tensors, path, lambda _: dtype, device)
-    return VaeDoor(model, file_hash(path))
+    return VaeDoor(model)
 
 
 def _folder_config(folder: Path) -> dict[str, Any]:

@@ -4,10 +4,9 @@ A path is a .safetensors file, a folder of them (one model in one or several sha
 Nothing in a file is run as code.
 """
 
-import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,16 +15,12 @@ from torch import Tensor, nn
 
 from ..core.errors import SakugaError
 from ..core.family import Transformer
-from ..core.files import file_sha256
 from .transformer import WanTransformer, is_island
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")
 READABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 QUANTISED = ("scale_weight", "weight_scale", "scale_input", "input_scale", "scaled_fp8")
-HASHED = (".safetensors", ".pth", ".pt", ".bin", ".json", ".model")
 SHOWN = 3
-
-_digests: dict[tuple[str, int, int], str] = {}
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -128,33 +123,3 @@ def load_transformer(
     tensors = ((_strip(key), tensor) for key, tensor in read_tensors(path))
     fill(model, tensors, path, lambda key: torch.float32 if is_island(key) else dtype, device)
     return model.eval()
-
-
-def file_hash(paths: Path | Sequence[Path]) -> str:
-    """sha256 (hex) of the content of files and folders; of one file, the hash that sites publish for it.
-
-    Several files: the hash of their hashes, in the order given, a folder's files by name. Names do not count.
-    """
-    found: list[Path] = []
-    for path in [paths] if isinstance(paths, Path) else paths:
-        found += _hashed_files(path) if path.is_dir() else [path]
-    digests = [_digest(path) for path in found]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _hashed_files(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix in HASHED and p.is_file()]
-    visible = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    if not visible:
-        raise SakugaError(f"{folder} holds no weights; give the model's weight file or its folder")
-    return sorted(visible, key=lambda p: p.relative_to(folder).as_posix())
-
-
-def _digest(path: Path) -> str:
-    if not path.is_file():
-        raise SakugaError(f"{path} does not exist; give the model's weight file or its folder")
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-    if key not in _digests:
-        _digests[key] = file_sha256(path)
-    return _digests[key]

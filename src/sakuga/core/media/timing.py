@@ -55,9 +55,8 @@ def _deviation(ticks: Sequence[int], base: int, rate: Fraction, allowed: int) ->
     return Fraction(worst, up) if worst <= limit else None
 
 
-def frame_times(timestamps: Sequence[Fraction], tick: Fraction, declared: Fraction | None = None) -> list[Fraction]:
-    """The time (s) each frame is first shown at, from 0: exact for a constant rate, as stamped for a variable one."""
-    rate = snap_rate(timestamps, tick, declared)
+def frame_times(timestamps: Sequence[Fraction], rate: Fraction | None) -> list[Fraction]:
+    """The time (s) each frame is first shown at, from 0: exact for a constant rate, as stamped for a variable one (None)."""
     if rate is not None:
         return [n / rate for n in range(len(timestamps))]
     return [t - timestamps[0] for t in timestamps]

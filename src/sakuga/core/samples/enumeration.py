@@ -84,11 +84,6 @@ def takes(section: Section, item: ItemFacts) -> bool:
     return bears and section.items in ("all", f"{item.kind}s")
 
 
-def epoch_size(samples: Iterable[Sample]) -> int:
-    """How many training examples one epoch has, repeats counted."""
-    return sum(sample.repeats for sample in samples)
-
-
 def _samples(item: ItemFacts, name: str, section: Section, member: Member) -> list[Sample]:
     choose = bucket_for if section.buckets else fixed_size
     width, height = choose(item.width, item.height, *section.resolution, member.side_step, section.upscale)
