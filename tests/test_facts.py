@@ -42,7 +42,7 @@ ALLOWED = {
 }
 NAMES_ALLOWED = {
     ("core/settings.py", "wan2.2-t2v-a14b"),  # the model of a new project
-    ("cli/commands.py", "wan2.2-t2v-a14b"),  # the same, shown by --help
+    ("cli/project.py", "wan2.2-t2v-a14b"),  # the same, shown by --help
     ("demo.py", "tiny"),
     ("nn/tiny.py", "tiny"),  # the files it makes
 }

@@ -11,7 +11,7 @@ import pytest
 
 import small
 from films import numbered_film
-from sakuga import cli
+from sakuga import __version__, cli
 from sakuga.cli import commands
 from sakuga.core.project import Project
 from sakuga.core.settings import describe
@@ -71,8 +71,12 @@ def test_without_a_command_the_journey_is_shown_in_its_order(sakuga: Sakuga) -> 
     assert [name for name in shown if name in journey] == journey and shown[0] == "new"
 
 
+def test_every_command_has_its_place_in_the_journey() -> None:
+    assert set(commands.JOURNEY) == {name for name in commands.app if not name.startswith("-")}
+
+
 def test_the_version_is_told(sakuga: Sakuga) -> None:
-    assert sakuga("--version").strip() == commands.__version__
+    assert sakuga("--version").strip() == __version__
 
 
 @pytest.mark.parametrize("command", [name for name in commands.app if not name.startswith("-")])
@@ -121,6 +125,14 @@ def test_sigmas_shows_the_steps_of_each_expert(
     assert found == {"timesteps": pytest.approx(timesteps), "high": high, "low": low}
     shown = sakuga("sigmas", "--model", "wan2.2-t2v-a14b", *arguments).splitlines()
     assert [line.split()[-1] for line in shown[1:]] == ["high"] * high + ["low"] * low
+
+
+def test_a_split_by_hand_shows_the_steps_outside_what_an_expert_was_trained_on(sakuga: Sakuga) -> None:
+    asked = ["sigmas", "--model", "wan2.2-t2v-a14b", "--steps", 6, "--shift", 5, "--split", 4]
+    found = json.loads(sakuga(*asked, "--json"))
+    assert (found["high"], found["low"], found["outside"]) == (4, 2, [4])
+    told = [line for line in sakuga(*asked).splitlines() if line.endswith("outside the noise levels it is trained on")]
+    assert [line.split()[:2] for line in told] == [["4", "833"]]
 
 
 def test_add_export_and_caption_report_what_they_did(sakuga: Sakuga, empty: Project, tmp_path: Path) -> None:
@@ -252,6 +264,8 @@ def test_one_project_is_found_from_the_folders_inside_it(
         (["add"], "requires an argument"),
         (["sigmas", "--steps", "0"], "a sampling needs at least 1 step, not 0"),
         (["sigmas", "--shift", "0"], "--shift is a number above 0, not 0"),
+        (["sigmas", "--model", "tiny-experts", "--split", "21"], "--split is a number of steps from 0 to 20, not 21"),
+        (["sigmas", "--model", "tiny", "--split", "2"], "--split is for models of two experts, and Tiny Wan has one"),
         (["sigmas", "--sampler", "uni"], "'uni' is not a sampler; did you mean unipc?"),
         (["sigmas", "--model", "wan2.2-t2v-14b"], "'wan2.2-t2v-14b' is not a model Sakuga knows; did you mean"),
         (["set", "shots.min_secs", "1"], "sakuga.toml: shots.min_secs is not a setting; did you mean min_seconds?"),

@@ -124,7 +124,7 @@ def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: 
         [(_, outcome)] = _pool(work, settings, [item], scratch, 1, progress, begun)
         return outcome
     except BrokenProcessPool:
-        progress.advance(item.size - sum(begun.values()), item.key)
+        progress.advance(item.size - sum(begun.values()), item.title)
         return Outcome(
             {}, {}, 0.0, "the process that read it died or stood still: the file is damaged, or memory ran out"
         )
@@ -155,7 +155,7 @@ def _pool(
                 progress.advance(amount)
             for future in ended:
                 outcome, item = future.result(), futures.pop(future)
-                progress.advance(item.size - begun.pop(item.key, 0), item.key)
+                progress.advance(item.size - begun.pop(item.key, 0), item.title)
                 yield item, outcome
     except BaseException:
         for process in list(pool._processes.values()):

@@ -38,6 +38,11 @@ class Item:
     content: Mapping[str, Any]
     facts: Mapping[str, Any]
     size: int = 1  # units of progress
+    label: str = ""  # what progress calls it, where the key says nothing to a person
+
+    @property
+    def title(self) -> str:
+        return self.label or self.key
 
 
 @dataclass
@@ -192,7 +197,7 @@ def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item],
             progress.advance(amount)
 
         outcome = attempt(stage.work, item.facts, settings, Scratch(scratch / uuid.uuid4().hex, context, report))
-        progress.advance(item.size - reported[0], item.key)
+        progress.advance(item.size - reported[0], item.title)
         yield item, outcome
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,15 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
         raise SakugaError(next(iter(faults.values())))
     samples = encoded_samples(project)
     texts = {sample.text: sample.caption for sample in samples}
-    items = [Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}) for key, words in texts.items()]
+    items = [
+        Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=f"caption '{shorten(words, 40)}'")
+        for key, words in texts.items()
+    ]
     latents = {sample.latent: sample for sample in samples}
     for key, sample in latents.items():
         facts = asdict(sample) | {"kind": "latent", "key": key, "still": sample.kind == "still"}
         facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.file))}
-        items.append(Item(key, {"latent": key}, facts))
+        items.append(Item(key, {"latent": key}, facts, label=sample.item))
     return items
 
 

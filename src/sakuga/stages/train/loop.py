@@ -222,7 +222,7 @@ class _Training:
         self.seams.on_step(report)
 
     def _validate(self, number: int, board: Board) -> None:
-        found = validate(self._loss, self.validation)
+        found = validate(self._loss, self.validation, lambda note: self.seams.progress.advance(0, note))
         if not found:
             return
         with store.transaction(self.project.db):
@@ -273,6 +273,7 @@ class _Training:
             return
         names = [expert.name for expert in self.parts.member.experts]
         self.model.eval()
+        self.seams.progress.advance(0, "making previews")
         experts = Experts(self.expert.name, self.model, self._other, names)
         for path in self.previews.make(self.run.id, self.run.folder, number, experts):
             self.seams.progress.say(f"step {number}: preview {path.name}")

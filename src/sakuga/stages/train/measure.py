@@ -32,6 +32,12 @@ def validation_draws(
 
 
 @torch.no_grad()
-def validate(loss_of: Callable[[Draw], torch.Tensor], draws: dict[float, list[Draw]]) -> dict[float, float]:
-    """The mean loss at each noise level."""
-    return {t: float(torch.stack([loss_of(d) for d in at]).mean()) for t, at in draws.items()}
+def validate(
+    loss_of: Callable[[Draw], torch.Tensor], draws: dict[float, list[Draw]], told: Callable[[str], object]
+) -> dict[float, float]:
+    """The mean loss at each noise level; `told` hears how far it is, for it takes as long as many steps."""
+    found: dict[float, float] = {}
+    for t, at in draws.items():
+        told(f"validating, {len(found)} of {len(draws)} noise levels")
+        found[t] = float(torch.stack([loss_of(draw) for draw in at]).mean())
+    return found

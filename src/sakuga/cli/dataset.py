@@ -1,0 +1,76 @@
+"""Commands that make the dataset ready: caption, check, plan, cache."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from .. import api
+from ..core import settings as s
+from . import show
+from .base import EMPTY, HERE, Common, Options, all_failed, app, summarise
+
+
+@app.command
+def caption(*, settings: Annotated[s.CaptionSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Write a caption for every item that has none from a person."""
+    with common.open() as project, show.progress() as progress:
+        summary = api.caption(project, progress=progress, **s.given(settings))
+        from ..core import captions
+
+        words = captions.current(project)
+    if common.json:
+        show.print_json([{"item": name, "caption": c.text, "origin": c.origin} for name, c in sorted(words.items())])
+    else:
+        summarise("caption", summary)
+    all_failed(summary)
+
+
+@app.command
+def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Say what is wrong with the dataset."""
+    with common.open() as project, show.progress() as progress:
+        findings = api.check(project, progress=progress, **s.given(settings))
+        items = project.rows("SELECT count(*) AS n FROM item")[0]["n"]
+    if common.json:
+        show.print_json(findings)
+    elif findings:
+        show.table(
+            ("severity", "item", "rule", "reason"),
+            ((f["severity"], f["item"], f["rule"], f["reason"]) for f in findings),
+        )
+    elif items:
+        show.say(f"nothing wrong was found in {items} clips and stills")
+    else:
+        show.say(EMPTY)
+
+
+@app.command
+def plan(*, settings: Annotated[s.TrainSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Count every sample of an epoch, and say of every item that gives none or fewer, why."""
+    with common.open() as project, show.progress() as progress:
+        planned = api.plan(project, progress=progress, **s.given(settings))
+    if common.json:
+        show.print_json(asdict(planned))
+        return
+    if not planned.samples and not planned.dropped:
+        show.say(EMPTY)
+        return
+    sections = [(name, values["samples"]) for name, values in planned.sections.items()]
+    show.table(("section", "samples "), [*sections, ("an epoch", planned.samples)])
+    show.table(("bucket", "samples "), planned.buckets.items())
+    show.say(f"{planned.samples - planned.held_out} samples to train on, {planned.held_out} held out for validation")
+    for expert, seen in planned.experts.items():
+        show.say(f"{expert}: {planned.steps} steps, {planned.epochs:.1f} epochs, {seen} samples seen")
+    if planned.dropped:
+        show.table(("dropped", "section", "reason"), ((d["item"], d["section"], d["reason"]) for d in planned.dropped))
+
+
+@app.command
+def cache(*, settings: Annotated[s.CacheSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Encode every planned sample and caption that is not encoded yet (train does this too)."""
+    with common.open() as project, show.progress() as progress:
+        summary = api.cache(project, progress=progress, **s.given(settings))
+    if common.json:
+        show.print_json({"encoded": len(summary.done), "unchanged": len(summary.unchanged), "failed": summary.failed})
+    else:
+        summarise("cache", summary)
+    all_failed(summary)

@@ -1,0 +1,155 @@
+"""Commands from films to the files of the dataset: add, shots, pick, export, adopt."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from .. import api
+from ..core import settings as s
+from ..core.project import Project
+from . import show
+from .base import HERE, Common, Options, all_failed, app, summarise
+
+
+@app.command
+def add(paths: list[Path], *, common: Common = HERE) -> None:
+    """Add films, or folders of films.
+
+    Args:
+        paths: Video files, or folders that hold some
+    """
+    with common.open() as project, show.progress() as progress:
+        summary = api.add(project, paths, progress=progress)
+        films = project.rows("SELECT name, file, width, height, codec, rate, seconds FROM film ORDER BY name")
+    if common.json:
+        show.print_json({"films": films, "failed": summary.failed})
+    else:
+        summarise("add", summary)
+        show.table(
+            ("film", "size", "codec", "rate ", "length "),
+            (
+                (f["name"], f"{f['width']}x{f['height']}", f["codec"], f["rate"] or "", _length(f["seconds"]))
+                for f in films
+            ),
+        )
+    all_failed(summary)
+
+
+@app.command
+def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Find the shots of every film, in one decoding pass."""
+    with common.open() as project, show.progress() as progress:
+        summary = api.shots(project, progress=progress, **s.given(settings))
+        rows = _shot_rows(project)
+        notes = project.rows("SELECT film, note FROM timeline WHERE note != ''")
+    if common.json:
+        show.print_json([{k: row[k] for k in ("film", "first", "last", "kept", "reason")} for row in rows])
+    else:
+        summarise("shots", summary)
+        for note in notes:
+            show.say(f"{note['film']}: {note['note']}")
+        _shot_table(rows)
+    all_failed(summary)
+
+
+@app.command
+def pick(
+    *,
+    keep: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+    undecide: tuple[str, ...] = (),
+    reason: str = "",
+    settings: Annotated[s.PickSettings | None, Options] = None,
+    common: Common = HERE,
+) -> None:
+    """Decide which shots are used, by name (film_000074, 'film_*', or a film) and by rule.
+
+    The rule's options given here are kept in sakuga.toml.
+
+    Args:
+        keep: Shots to use
+        drop: Shots to leave out
+        undecide: Shots to leave to the rule again
+        reason: Why, for --keep and --drop
+    """
+    with common.open() as project, show.progress() as progress:
+        api.pick(project, keep, drop, undecide, reason=reason, progress=progress, **s.given(settings))
+        rows = _shot_rows(project)
+    if common.json:
+        show.print_json([{k: row[k] for k in ("film", "first", "last", "kept", "reason", "name")} for row in rows])
+    else:
+        _shot_table(rows)
+        show.say(f"{sum(row['kept'] for row in rows)} of {len(rows)} shots picked")
+
+
+@app.command
+def export(*, settings: Annotated[s.ExportSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Write clips and stills of the picked shots."""
+    with common.open() as project, show.progress() as progress:
+        summary = api.export(project, progress=progress, **s.given(settings))
+        items = project.rows("SELECT name, kind, file, width, height, frames, shot FROM item ORDER BY name")
+        picked = project.rows("SELECT count(*) AS n FROM pick WHERE kept")[0]["n"]
+    if common.json:
+        show.print_json({"items": items, "failed": summary.failed})
+    else:
+        summarise("export", summary)
+        kinds = [item["kind"] for item in items]
+        show.say(f"the dataset has {kinds.count('clip')} clips and {kinds.count('still')} stills")
+        if not picked:
+            show.say("no shot is picked: `sakuga pick --auto`, or `sakuga pick --keep ...`")
+    all_failed(summary)
+
+
+@app.command
+def adopt(folders: list[Path] | None = None, *, remove: tuple[str, ...] = (), common: Common = HERE) -> None:
+    """Make the clips and pictures of folders items of the dataset, with their captions. Nothing is written there.
+
+    Without a folder, those that were adopted before are read anew.
+
+    Args:
+        folders: Folders of clips, pictures and their .txt (or captions.json, or *.jsonl); folders inside become tags
+        remove: Adopted folders to take out of the dataset; their files stay where they are
+    """
+    with common.open() as project, show.progress() as progress:
+        summary = api.adopt(project, folders or (), remove, progress=progress)
+        items = project.rows(ADOPTED)
+    if common.json:
+        for item in items:
+            item["tags"], item["captioned"] = json.loads(item["tags"]), bool(item["captioned"])
+        show.print_json({"items": items, "failed": summary.failed})
+    else:
+        summarise("adopt", summary)
+        counts: dict[str, list[int]] = {}
+        for item in items:
+            clip = item["kind"] == "clip"
+            added = (clip, not clip, item["captioned"])
+            counts[item["folder"]] = [n + a for n, a in zip(counts.get(item["folder"], (0, 0, 0)), added, strict=True)]
+        show.table(("folder", "clips ", "stills ", "captioned "), ((name, *count) for name, count in counts.items()))
+    all_failed(summary)
+
+
+ADOPTED = """
+SELECT folder, name, kind, file, width, height, frames, fps, tags,
+  coalesce((SELECT text != '' FROM caption WHERE item = name ORDER BY id DESC LIMIT 1), 0) AS captioned
+FROM item WHERE folder IS NOT NULL ORDER BY folder, name
+"""
+
+
+def _length(seconds: float | None) -> str:
+    return "" if seconds is None else show.duration(seconds)
+
+
+def _shot_rows(project: Project) -> list[dict[str, Any]]:
+    query = """
+    SELECT shot.name, film.file AS film, shot.first, shot.last, shot.seconds, shot.brightness, shot.motion,
+           coalesce(pick.kept, 0) AS kept, coalesce(pick.reason, 'undecided') AS reason
+    FROM shot JOIN film ON film.name = shot.film LEFT JOIN pick ON pick.shot = shot.name ORDER BY shot.film, shot.first"""
+    return [row | {"kept": bool(row["kept"])} for row in project.rows(query)]
+
+
+def _shot_table(rows: list[dict[str, Any]]) -> None:
+    show.table(
+        ("shot", "frames ", "length ", "light ", "motion ", "picked", "reason"),
+        ((r["name"], r["last"] - r["first"] + 1, f"{r['seconds']:.2f} s", f"{r['brightness']:.2f}", f"{r['motion']:.3f}",
+          "yes" if r["kept"] else "no", r["reason"]) for r in rows),
+    )  # fmt: skip

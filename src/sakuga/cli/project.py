@@ -1,0 +1,164 @@
+"""Commands about the project as a whole: new, status, drops, restore, models, doctor, set, settings, demo."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from .. import api
+from ..core import settings as s
+from ..core.project import CONFIG, change_config
+from . import show
+from .base import HERE, Common, app
+
+
+@app.command
+def new(folder: Path, *, model: str = "wan2.2-t2v-a14b", trigger: str = "") -> None:
+    """Make a project folder.
+
+    Args:
+        folder: Where; its name is the name of the project
+        model: The model the LoRA is for
+        trigger: The word that calls the style
+    """
+    with api.new(folder, model, trigger) as project:
+        show.say(f"{project.folder} is a project for {project.member.title}; `sakuga add` films to it")
+
+
+@app.command
+def status(*, common: Common = HERE) -> None:
+    """What the project holds, what each stage has done, and what its next run would do and why."""
+    with common.open() as project:
+        found = api.status(project)
+    if common.json:
+        show.print_json(found)
+        return
+    show.say(f"{found['project']}: {found['model']}, trigger '{found['trigger']}'")
+    show.table(("what", "count "), found["counts"].items())
+    if found["stages"]:
+        show.table(
+            ("stage", "done ", "set aside "), ((name, n["done"], n["failed"]) for name, n in found["stages"].items())
+        )
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for item in found["stale"]:
+        groups.setdefault((item["stage"], item["state"], item["why"]), []).append(item["item"])
+    if groups:
+        rows = [(stage, len(items), state, _few(items), why) for (stage, state, why), items in groups.items()]
+        show.table(("stale", "items ", "state", "which", "why"), rows)
+    for run in found["runs"]:
+        experts = ", ".join(f"{e['expert']} {e['steps_done']}/{e['steps']}" for e in run["experts"])
+        show.say(f"{run['name']}: {run['state']} ({experts})")
+
+
+def _few(names: list[str], most: int = 2) -> str:
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
+@app.command
+def drops(*, common: Common = HERE) -> None:
+    """Everything that was left out or set aside, with its reason; `restore` brings shots back."""
+    with common.open() as project:
+        found = api.drops(project)
+    if common.json:
+        show.print_json(found)
+        return
+    show.table(("stage", "what", "reason"), ((d["stage"], d["item"], d["reason"]) for d in found))
+    if not found:
+        show.say("nothing is left out")
+
+
+@app.command
+def restore(shots: list[str], *, common: Common = HERE) -> None:
+    """Keep shots that were left out, whatever the rule says; `export` then writes them.
+
+    Args:
+        shots: Names or patterns, as `drops` shows them
+    """
+    with common.open() as project:
+        api.pick(project, keep=shots, reason="restored")
+        kept = project.rows("SELECT count(*) AS n FROM pick WHERE kept")[0]["n"]
+    if common.json:
+        show.print_json({"picked": kept})
+    else:
+        show.say(f"{kept} shots are picked; `sakuga export` writes what is new")
+
+
+@app.command
+def models(*, common: Common = HERE) -> None:
+    """Which files the project's model needs, and where each was found."""
+    from ..core.models import survey
+
+    with common.open() as project:
+        found = survey(project)
+    if common.json:
+        show.print_json(found)
+        return
+    show.table(
+        ("part", "size ", "licence", "found, or where to get it"),
+        (
+            (f["role"], f"{f['gigabytes']:g} GB", f["licence"], f["path"] or f"missing: {f['name']} from {f['source']}")
+            for f in found
+        ),
+    )
+
+
+@app.command
+def doctor(*, common: Common = HERE) -> None:
+    """What this machine and the project need, what is missing, and how to mend it."""
+    from ..doctor import examine, worst
+
+    inside = (api.home_of(common.project) / CONFIG).is_file()
+    project = common.open() if inside else None
+    findings = examine(project)
+    if common.json:
+        show.print_json([asdict(finding) for finding in findings])
+    else:
+        show.table(("", "what", "found", "remedy"), ((f.state, f.check, f.found, f.remedy) for f in findings))
+    if fault := worst(findings):
+        raise fault
+
+
+@app.command(name="set")
+def set_(key: str, value: str, *, common: Common = HERE) -> None:
+    """Change a setting in sakuga.toml; comments there survive.
+
+    Args:
+        key: The setting, shots.min_seconds for instance
+        value: Its new value
+    """
+    with common.open() as project:
+        change_config(project.folder / CONFIG, key, value)
+    show.say(f"{key} = {value}")
+
+
+@app.command
+def settings(*, common: Common = HERE) -> None:
+    """Every setting with its default, unit and help."""
+    rows = list(s.describe())
+    if common.json:
+        show.print_json(rows)
+        return
+    show.table(("setting", "default", "what it does"), ((r["key"], r["default"], r["help"]) for r in rows))
+
+
+@app.command
+def demo(folder: Path = Path("demo"), *, fresh: bool = False, json: bool = False) -> None:
+    """The whole way on a film made on the spot and a tiny model, on a CPU, in a minute.
+
+    Args:
+        folder: Where the demo's project goes
+        fresh: Begin anew instead of going on
+        json: Print the result as JSON
+    """
+    from ..demo import run_demo
+
+    with show.progress() as progress:
+        result = run_demo(folder, fresh, progress)
+    if json:
+        show.print_json(asdict(result))
+        return
+    counts = f"{result.shots} shots, {result.items} items, {result.samples} samples, {result.steps} steps"
+    show.say(f"{counts} in {show.duration(result.seconds)}")
+    show.say(f"LoRA:  {result.lora}")
+    show.say(f"video: {result.video}")
+    show.say(
+        "the tiny model has random weights: it shows the way, not a picture. With your own film: sakuga new, sakuga add ..."
+    )

@@ -1,0 +1,139 @@
+"""Commands from training to the published file: train, generate, publish, sigmas."""
+
+import signal
+import threading
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from .. import api
+from ..core import family
+from ..core import settings as s
+from ..core.errors import SakugaError
+from . import show
+from .base import HERE, Common, Options, app
+
+UNTRAINED = "outside the noise levels it is trained on"
+
+
+@app.command
+def train(*, settings: Annotated[s.TrainSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Train a LoRA for each expert. Ctrl-C finishes the step and saves; the same command goes on."""
+    with common.open() as project, show.progress() as progress, _Stop() as stop:
+        run = api.train(
+            project, progress=progress, on_step=stop.stepped, should_stop=stop.asked.is_set, **s.given(settings)
+        )
+    if common.json:
+        losses = {name: {"first": ls[0], "last": ls[-1], "steps": len(ls)} for name, ls in run.losses.items() if ls}
+        files = {name: str(path) for name, path in run.checkpoints.items()}
+        show.print_json(
+            {
+                "run": run.name,
+                "stopped": run.stopped,
+                "losses": losses,
+                "validation": run.validation,
+                "checkpoints": files,
+            }
+        )
+        return
+    show.say(f"{run.name} {'was stopped; the same command goes on' if run.stopped else 'is done'}")
+    for expert, path in run.checkpoints.items():
+        shown = [f"{step}: {loss:.4f}" for step, loss in run.validation.get(expert, {}).items()]
+        show.say(f"{expert}: {path}" + (f" (validation loss at step {', '.join(shown)})" if shown else ""))
+
+
+class _Stop:
+    """Ctrl-C asks for a stop after the step in hand. Before the first step, or a second time, it stops at once."""
+
+    def __enter__(self) -> "_Stop":
+        self.asked, self.training = threading.Event(), False
+        self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def stepped(self, report: object) -> None:
+        self.training = True
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked.is_set() or not self.training:
+            raise KeyboardInterrupt
+        self.asked.set()
+        show.errors.print("finishing this step, then saving (Ctrl-C again stops at once)")
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self.before)
+
+
+@app.command
+def generate(
+    prompt: str, *, settings: Annotated[s.GenerateSettings | None, Options] = None, common: Common = HERE
+) -> None:
+    """Make a video from a prompt, with the project's LoRA.
+
+    Args:
+        prompt: What should be seen
+    """
+    with common.open() as project, show.progress() as progress:
+        video = api.generate(project, prompt, progress=progress, **s.given(settings))
+    if common.json:
+        show.print_json(asdict(video))
+        return
+    worn = ", ".join(dict.fromkeys(path.stem for path in video.loras.values())) or "none"
+    show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
+    for key in video.unused:
+        show.say(f"not used of the LoRA: {key}")
+
+
+@app.command
+def publish(*, settings: Annotated[s.PublishSettings | None, Options] = None, common: Common = HERE) -> None:
+    """Write the LoRA files that other programs load, with their metadata."""
+    with common.open() as project, show.progress() as progress:
+        files = api.publish(project, progress=progress, **s.given(settings))
+    if common.json:
+        show.print_json([asdict(file) for file in files])
+        return
+    for file in files:
+        show.say(f"{file.path} ({file.expert}, step {file.step}, {file.layers} layers, AutoV2 {file.hashes.autov2})")
+
+
+@app.command
+def sigmas(
+    *, model: str | None = None, steps: int | None = None, shift: float | None = None, sampler: str = "unipc",
+    split: int | None = None, common: Common = HERE,
+) -> None:  # fmt: skip
+    """The noise levels that sampling visits, and which expert takes each.
+
+    Args:
+        model: The model (that of the project by default)
+        steps: Sampling steps (the model's own by default)
+        shift: Shift (the model's own by default)
+        sampler: unipc, dpm++ or euler
+        split: Steps given to the high expert by hand, as other programs ask for it (by the boundary by default)
+    """
+    from ..nn import samplers
+
+    member = family.member(model) if model else common.open().member
+    if shift is not None and shift <= 0:
+        raise SakugaError(f"--shift is a number above 0, not {shift:g}")
+    how = sampler, member.steps if steps is None else steps, shift or member.shift
+    times, levels = samplers.timesteps(*how), samplers.sigmas(*how)
+    experts = samplers.split(times, member) if split is None else _by_hand(member, split, len(times))
+    outside = samplers.outside(times, experts, member)
+    high = sum(name == member.experts[0].name for name in experts) if member.boundary else 0
+    if common.json:
+        plain = [int(t) if float(t).is_integer() else float(t) for t in times]
+        by_hand = {} if split is None else {"outside": [n + 1 for n in outside]}
+        show.print_json({"timesteps": plain, "high": high, "low": len(experts) - high} | by_hand)
+        return
+    rows = enumerate(zip(times, levels, experts, strict=False))
+    show.table(
+        ("step ", "timestep ", "sigma ", "expert", ""),
+        ((n + 1, f"{t:g}", f"{sigma:.4f}", e, UNTRAINED if n in outside else "") for n, (t, sigma, e) in rows),
+    )
+
+
+def _by_hand(member: family.Member, high: int, steps: int) -> list[str]:
+    """The expert of each step when the first `high` go to the high expert."""
+    if len(member.experts) < 2:
+        raise SakugaError(f"--split is for models of two experts, and {member.title} has one")
+    if not 0 <= high <= steps:
+        raise SakugaError(f"--split is a number of steps from 0 to {steps}, not {high}")
+    return [member.experts[0].name] * high + [member.experts[1].name] * (steps - high)
