@@ -32,6 +32,7 @@ COMMANDS = {
     "shots": ["shots"],
     "pick": ["pick", "--auto"],
     "export": ["export"],
+    "adopt": ["adopt", "{adopted}"],
     "caption": ["caption"],
     "check": ["check"],
     "plan": ["plan"],
@@ -169,13 +170,21 @@ class Bench:
             self.faults.append(f"{what}: {wrong}")
 
 
-def prepare(folder: Path) -> Path:
-    """A film of a few shots, and a new project for it."""
+def prepare(folder: Path) -> dict[str, Path]:
+    """A film of a few shots, a folder of a clip and a picture with their captions, and a new project for them."""
     sys.path.insert(0, str(HERE.parent / "tests"))
+    from PIL import Image
+
     import films
     import sakuga
 
     films.cartoon_film(folder / "film.mp4", 3, shots=3)
+    adopted = folder / "adopted"
+    adopted.mkdir()
+    films.numbered_film(adopted / "clip.mp4", 20, 25)
+    Image.fromarray(films.number_picture(7)).save(adopted / "still.png")
+    for name in ("clip", "still"):
+        (adopted / f"{name}.txt").write_text(f"numbers, a {name}", "utf-8")
     sakuga.new(folder / "project", "tiny", "Kill").close()
     import sakuga.stages.generate
     import sakuga.stages.publish
@@ -183,7 +192,7 @@ def prepare(folder: Path) -> Path:
 
     for stage in sakuga.api.STAGES:
         sakuga.api.stage(stage)
-    return folder / "film.mp4"
+    return {"film": folder / "film.mp4", "adopted": adopted}
 
 
 def main() -> None:
@@ -199,7 +208,7 @@ def main() -> None:
     home = Path(os.environ.get("KILL_FOLDER") or tempfile.mkdtemp(prefix="kill-"))
     begin_again_preloaded(home)
 
-    film = prepare(home)
+    sources = prepare(home)
     bench = Bench(home)
     started, done, left = time.monotonic(), {}, 0
     chosen = options.commands.split(",")
@@ -207,7 +216,7 @@ def main() -> None:
     for name, words in COMMANDS.items():
         base = home / f"before-{name}"
         shutil.copytree(bench.project, base)
-        words = [word.format(film=film) for word in words]
+        words = [word.format(**sources) for word in words]
         points, expected = bench.undisturbed(words)
         shutil.copytree(bench.project, home / "next")
         if name in chosen:
