@@ -71,6 +71,23 @@ def write_film(
     return path
 
 
+def cut_film(source: Path, target: Path, skip: int = 0, late: Fraction = Fraction(0)) -> Path:
+    """The packets of a film as they are, without those before keyframe `skip`, all `late` (s) later."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as part:
+        stream = part.add_stream_from_template(whole.streams.video[0])
+        keys = -1
+        for packet in whole.demux(video=0):
+            keys += packet.is_keyframe
+            if packet.pts is None or keys < skip:
+                continue
+            offset = int(late / packet.time_base)
+            packet.pts, packet.stream = packet.pts + offset, stream
+            if packet.dts is not None:  # Matroska keeps none of its own
+                packet.dts += offset
+            part.mux(packet)
+    return target
+
+
 def numbered_film(
     path: Path,
     frames: int,

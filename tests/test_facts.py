@@ -37,13 +37,13 @@ ALLOWED = {
     ("core/media/timing.py", str(TRAIN_TIMESTEPS), "the rate of NTSC is 1000/1001 of a whole number"),
     ("core/media/view.py", "720", "where players take a picture for HD"),
     ("core/media/view.py", "round(float(np.degrees(np.arctan2(b, a))) / 90) % 4", "quarter turns"),
-    ("nn/lora.py", "-len(text) % 8", "the alignment of a safetensors header"),
+    ("nn/lora_file.py", "-len(text) % 8", "the alignment of a safetensors header"),
     ("nn/transformer.py", "1280", "the width of CLIP's picture encoder"),
 }
 NAMES_ALLOWED = {
     ("core/settings.py", "wan2.2-t2v-a14b"),  # the model of a new project
     ("cli/project.py", "wan2.2-t2v-a14b"),  # the same, shown by --help
-    ("demo.py", "tiny"),
+    ("demo/run.py", "tiny"),
     ("nn/tiny.py", "tiny"),  # the files it makes
 }
 

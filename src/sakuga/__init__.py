@@ -5,8 +5,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Project", "SakugaError", "add", "adopt", "cache", "caption", "check", "export", "generate", "new", "open_project", "pick",
-    "plan", "publish", "shots", "train",
+    "Project", "SakugaError", "add", "adopt", "cache", "caption", "check", "export", "generate", "generate_all", "new",
+    "open_project", "pick", "plan", "publish", "read_prompts", "shots", "train",
 ]  # fmt: skip
 
 

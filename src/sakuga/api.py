@@ -12,15 +12,18 @@ works, does only what is not done yet, and raises SakugaError with a sentence fo
 a decoder are imported when they are first used.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.errors import SakugaError
+from .core.files import resolved
 from .core.progress import Progress, Silent
 from .core.project import CONFIG, Project, change_config, read_config
+from .core.prompts import PromptLine as PromptLine
+from .core.prompts import read_prompts as read_prompts
 from .core.settings import Settings, change
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ def new(folder: Path | str, model: str, trigger: str = "") -> Project:
 
 def home_of(folder: Path | str = ".") -> Path:
     """The folder of the project that `folder` is or lies in; `folder` itself where there is none."""
-    start = Path(folder).resolve()
+    start = resolved(folder)
     above = (start, *start.parents) if start.is_dir() else ()  # a mistyped folder means no other project
     return next((f for f in above if (f / CONFIG).is_file()), start)
 
@@ -63,13 +66,23 @@ def make_model(project: Project) -> None:
         make_tiny(project.member, folder_of(project))
 
 
-def add(project: Project, paths: Iterable[Path | str], *, progress: Progress | None = None) -> "Summary":
-    """Add films, or folders of films. A film that cannot be read is set aside with its reason."""
-    from .stages.add import note_films
+def add(
+    project: Project, paths: Iterable[Path | str] = (), remove: Iterable[str] = (), *, progress: Progress | None = None
+) -> "Summary":
+    """Add films, or folders of films. A film that cannot be read is set aside with its reason.
+
+    `remove` takes films out again, by name; their files are left alone, and `shots` then lets go of their shots.
+    """
+    from .stages.add import forget_films, note_films
 
     with project.writing("add"):
-        note_films(project, paths)
-        return _run(project, "add", {}, progress)
+        forget_films(project, remove)
+        asked = set(note_films(project, paths))
+        summary = _run(project, "add", {}, progress)
+        # of the films that were not named here only what is new is told, and what ails them after what ails the others
+        unchanged = [name for name in summary.unchanged if name in asked]
+        failed = {name: summary.failed[name] for name in sorted(summary.failed, key=lambda name: name not in asked)}
+        return replace(summary, unchanged=unchanged, failed=failed)
 
 
 def shots(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
@@ -196,10 +209,17 @@ def train(
 
 def generate(project: Project, prompt: str, *, progress: Progress | None = None, **settings: Any) -> "Video":
     """Make a video from a prompt."""
+    return generate_all(project, [PromptLine(prompt)], progress=progress, **settings)[0]
+
+
+def generate_all(
+    project: Project, prompts: Sequence[PromptLine], *, progress: Progress | None = None, **settings: Any
+) -> "list[Video]":
+    """Make a video of each prompt (`read_prompts` reads a file of them); what is needed is loaded once for all."""
     make_model(project)
     from .stages.generate import generate as run
 
-    return run(project, prompt, change(project.settings.generate, settings), progress)
+    return run(project, prompts, change(project.settings.generate, settings), progress)
 
 
 def publish(project: Project, *, progress: Progress | None = None, **settings: Any) -> "list[Published]":

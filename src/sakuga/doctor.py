@@ -97,10 +97,9 @@ def _project(project: Project) -> Iterator[Finding]:
     yield Finding("database", "ok" if sound == "ok" else "error", sound, remedy)
     for file in survey(project):
         missing = f"get {file['name']} ({file['gigabytes']:g} GB) from {file['source']} and see `sakuga models`"
-        found = file["path"] or "missing"
-        yield Finding(
-            f"model: {file['role']}", "ok" if file["path"] else "error", found, "" if file["path"] else missing
-        )
+        remedy = file["remark"] if file["path"] else missing
+        how: State = ("warning" if remedy else "ok") if file["path"] else "error"
+        yield Finding(f"model: {file['role']}", how, file["path"] or "missing", remedy)
     for film in project.rows("SELECT name FROM source_film ORDER BY name"):
         path = project.film_path(film["name"])
         gone = "" if path.is_file() else "bring it back, or `sakuga add` it from where it is now"

@@ -23,12 +23,12 @@ Sakuga = Callable[..., str]
 
 @pytest.fixture
 def sakuga(capsys: pytest.CaptureFixture[str]) -> Sakuga:
-    """Run a command that must succeed; returns what it printed."""
+    """Run a command that must succeed (or end with `code`); returns what it printed."""
 
-    def run(*arguments: object) -> str:
-        code = cli.run([str(a) for a in arguments])
+    def run(*arguments: object, code: int = 0) -> str:
+        ended = cli.run([str(a) for a in arguments])
         out, err = capsys.readouterr()
-        assert code == 0, err
+        assert ended == code, err
         return out
 
     return run
@@ -98,7 +98,7 @@ def test_json_has_the_keys_that_others_rely_on(sakuga: Sakuga, cached: Project) 
     assert (planned["samples"], planned["steps"], planned["dropped"]) == (8, 12, [])
     assert planned["sections"] == {"stills": {"samples": 4}, "clips": {"samples": 4}}
     (cached.folder / "dataset" / "clips" / "film_000000.mp4").unlink()
-    (found,) = json.loads(sakuga("check", *of(cached), "--json"))
+    (found,) = json.loads(sakuga("check", *of(cached), "--json", code=1))
     assert found.keys() == {"item", "severity", "rule", "reason"}
     assert (found["item"], found["severity"], found["rule"]) == ("clips/film_000000", "error", "missing")
 
@@ -133,6 +133,36 @@ def test_a_split_by_hand_shows_the_steps_outside_what_an_expert_was_trained_on(s
     assert (found["high"], found["low"], found["outside"]) == (4, 2, [4])
     told = [line for line in sakuga(*asked).splitlines() if line.endswith("outside the noise levels it is trained on")]
     assert [line.split()[:2] for line in told] == [["4", "833"]]
+
+
+def test_a_film_is_taken_out_again_and_what_was_decided_about_it_stays(
+    sakuga: Sakuga, empty: Project, tmp_path: Path
+) -> None:
+    numbered_film(tmp_path / "a.mp4", 30, 24)
+    (tmp_path / "b.mp4").write_text("no film")
+    sakuga("add", tmp_path / "a.mp4", tmp_path / "b.mp4", *of(empty))
+    sakuga("shots", *of(empty))
+    sakuga("pick", "--keep", "a", *of(empty))
+    left = json.loads(sakuga("add", "--remove", "b", *of(empty), "--json"))
+    assert [film["name"] for film in left["films"]] == ["a"] and left["failed"] == {}
+    sakuga("add", "--remove", "a", *of(empty))
+    assert json.loads(sakuga("shots", *of(empty), "--json")) == [] and (tmp_path / "a.mp4").is_file()
+    sakuga("add", tmp_path / "a.mp4", *of(empty))
+    sakuga("shots", *of(empty))
+    assert all(shot["kept"] for shot in json.loads(sakuga("pick", *of(empty), "--json")))
+
+
+def test_check_fails_on_what_cannot_be_trained_on_and_not_on_less(
+    sakuga: Sakuga, exported: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caption = next((exported.folder / "dataset" / "clips").glob("*.txt"))
+    caption.write_text("short", "utf-8")
+    assert {f["severity"] for f in json.loads(sakuga("check", *of(exported), "--json"))} == {"warning"}
+    caption.with_suffix(".mp4").write_bytes(b"no clip")
+    code = cli.run(["check", *map(str, of(exported)), "--json"])
+    out, err = capsys.readouterr()
+    assert code == 1 and "error" in {f["severity"] for f in json.loads(out)}
+    assert err.endswith("sakuga: 1 of 8 clips and stills cannot be trained on as they are; mend them first\n")
 
 
 def test_add_export_and_caption_report_what_they_did(sakuga: Sakuga, empty: Project, tmp_path: Path) -> None:
@@ -184,7 +214,7 @@ def test_every_table_and_report_can_be_read_by_a_person(sakuga: Sakuga, cached: 
     assert "full: 60 steps, 10.0 epochs, 60 samples seen" in plan
     assert "transformer" in sakuga("models", *of(cached))
     (cached.folder / "dataset" / "clips" / "film_000000.mp4").unlink()
-    assert re.search(r"^error +clips/film_000000 +missing", sakuga("check", *of(cached)), re.MULTILINE)
+    assert re.search(r"^error +clips/film_000000 +missing", sakuga("check", *of(cached), code=1), re.MULTILINE)
 
 
 def test_an_empty_dataset_is_not_called_good(sakuga: Sakuga, empty: Project) -> None:
@@ -261,7 +291,8 @@ def test_one_project_is_found_from_the_folders_inside_it(
         (["train", "--name", "a/b"], "--name 'a/b': the run's folder cannot be named so; 'a_b' would do"),
         (["train", "--rank"], '"train" parameter --rank requires an argument'),
         (["shots", "more"], "'more' is more than `sakuga shots` takes; `sakuga shots --help` shows its options"),
-        (["add"], "requires an argument"),
+        (["add"], "name the films to add, or a folder that holds them: `sakuga add films/*.mkv`"),
+        (["add", "--remove", "b"], "no film of the project is called 'b'"),
         (["sigmas", "--steps", "0"], "a sampling needs at least 1 step, not 0"),
         (["sigmas", "--shift", "0"], "--shift is a number above 0, not 0"),
         (["sigmas", "--model", "tiny-experts", "--split", "21"], "--split is a number of steps from 0 to 20, not 21"),
@@ -296,7 +327,7 @@ def test_a_command_whose_every_item_failed_has_failed(
     (tmp_path / "a.mp4").write_text("no film")
     assert cli.run(["add", str(tmp_path / "a.mp4"), "-p", str(empty.folder)]) == 1
     out, err = capsys.readouterr()
-    assert "add: 0 done, 1 set aside" in out
+    assert "add: 0 done, 1 set aside (`sakuga drops` lists them)" in out
     assert err.splitlines()[-1].startswith("sakuga: nothing could be done: ") and "is not a video" in err
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sakuga.core import files
+from sakuga.core.errors import SakugaError
 
 
 @pytest.mark.parametrize("content", ["words é\r\n", b"\x00bytes"])
@@ -46,8 +48,9 @@ def test_a_file_moves_into_place_over_another(tmp_path: Path) -> None:
         assert final.read_text() == content and not new.exists()
 
 
-def test_a_file_moves_to_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    new, final = tmp_path / "new", tmp_path / "far" / "final"
+@pytest.mark.parametrize("name", ["final", "f" * 252, "f" * 255])
+def test_a_file_moves_to_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    new, final = tmp_path / "new", tmp_path / "far" / name
     new.write_text("content")
     rename = Path.replace
 
@@ -59,6 +62,32 @@ def test_a_file_moves_to_another_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "replace", across)
     files.move_into_place(new, final)
     assert final.read_text() == "content" and list(final.parent.iterdir()) == [final] and not new.exists()
+
+
+@pytest.mark.parametrize("length", [250, 251, 252, 255])
+def test_a_name_of_full_length_is_written(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("n" * length)
+    files.write_atomic(path, "one")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_person_names_is_a_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    assert files.resolved("a/") == files.resolved("link/../link") == (tmp_path / "a").resolve()
+    with pytest.raises(SakugaError, match=r"^m{40}\.\.\. is longer than a name can be \(255 bytes\); choose or give"):
+        files.resolved(tmp_path / ("m" * 256) / "below")
+    assert files.resolved("é" * 127).name == "é" * 127
+    (tmp_path / "loop").symlink_to("loop")
+    if sys.version_info < (3, 13):
+        with pytest.raises(SakugaError, match=r"loop/x is a link that leads back to itself; remove it"):
+            files.resolved(tmp_path / "loop" / "x")
+
+
+def test_a_name_that_is_no_text_can_be_shown() -> None:
+    assert files.readable(Path(os.fsdecode(b"caf\xe9"))) == "caf\\udce9"
+    assert files.readable(Path("日本 é")) == "日本 é"
 
 
 def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:

@@ -1,11 +1,13 @@
 """The lock: one writer, told by name to the next; what is dead or silent is taken over."""
 
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import pytest
 
 from sakuga.core import lock, store
 from sakuga.core.errors import SakugaError
+from sakuga.core.project import Project
+from sakuga.core.stage import run
+from small_stages import INLINE, SmallSettings, ask
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -69,10 +74,87 @@ def test_a_dead_process_loses_it(path: Path) -> None:
             assert rows(path)[0]["command"] == "export"
 
 
-def test_a_silent_one_loses_it(path: Path) -> None:
-    put(path, heartbeat=time.time() - lock.STALE_SECONDS - 1)
+@pytest.mark.parametrize("here", [True, False], ids=["on this host", "on another"])
+def test_a_silent_one_that_nobody_can_look_at_loses_it(path: Path, monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
+    monkeypatch.setattr(lock, "_born", lambda pid: "")  # a system that does not tell
+    put(path, pid=os.getppid(), host=socket.gethostname() if here else "elsewhere", heartbeat=time.time())
+    with pytest.raises(SakugaError), lock.hold(path, "export"):
+        pass
+    db = store.connect(path)
+    db.execute("UPDATE lock SET heartbeat = ?", (time.time() - lock.STALE_SECONDS - 1,))
+    db.close()
     with lock.hold(path, "export"):
         assert rows(path)[0]["pid"] == os.getpid() and rows(path)[0]["token"] != "theirs"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell when a process began")
+def test_one_that_sleeps_keeps_it_and_a_namesake_does_not(path: Path) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        long_ago = time.time() - 3 * lock.STALE_SECONDS
+        put(path, pid=sleeper.pid, token=f"theirs@{lock._born(sleeper.pid)}", heartbeat=long_ago)
+        with pytest.raises(SakugaError, match=r"which has given no sign for 90 s\); wait until"), lock.hold(path, "x"):
+            pass
+        db = store.connect(path)
+        db.execute("UPDATE lock SET token = 'theirs@1'")  # another process had this number once
+        db.close()
+        with lock.hold(path, "export"):
+            assert rows(path)[0]["command"] == "export"
+        put(path, pid=sleeper.pid, token=f"theirs@{lock._born(sleeper.pid)}")
+    finally:
+        sleeper.kill()
+    until = time.monotonic() + 10
+    while lock._born(sleeper.pid) and time.monotonic() < until:  # it has ended, but nobody has asked how
+        time.sleep(0.01)
+    with lock.hold(path, "export"):
+        assert rows(path)[0]["command"] == "export"
+    sleeper.wait()
+
+
+def test_what_this_process_left_behind_is_taken_over(path: Path) -> None:
+    """Its release failed, or a process before had the same number."""
+    put(path, token=f"old@{lock._born(os.getpid())}")
+    with lock.hold(path, "export"):
+        assert rows(path)[0]["command"] == "export"
+
+
+def test_one_that_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", "tiny") as project:
+        film = {"name": "a", "path": "/a", "relative": None, "added": 1.0}
+        with project.writing("shots"):
+            with store.transaction(project.db):
+                store.insert(project.db, "source_film", film)
+            take_over = "UPDATE lock SET token = 'theirs', command = 'export', pid = 7, host = 'far'"
+            project.db.execute(take_over)
+            sentence = (
+                r"that `sakuga export` \(process 7 on far\) has taken over the project; what it had done by then is"
+            )
+            with pytest.raises(SakugaError, match=sentence), store.transaction(project.db):
+                store.insert(project.db, "source_film", film | {"name": "b"})
+            assert not project.db.in_transaction
+            project.db.execute("DELETE FROM lock")  # and the other has ended since
+            with pytest.raises(SakugaError, match="another command has taken over"), store.transaction(project.db):
+                store.insert(project.db, "source_film", film | {"name": "b"})
+        assert [row["name"] for row in project.rows("SELECT name FROM source_film")] == ["a"]
+        with store.transaction(project.db):  # a command that does not hold the lock may note what a person decided
+            store.insert(project.db, "source_film", film | {"name": "b"})
+
+
+def test_a_stage_that_was_taken_over_stops_before_it_lands_a_file(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", "tiny") as project:
+        ask(project, a="one", b="two")
+        landed = INLINE.work
+
+        def work(facts: Any, settings: Any, scratch: Any) -> Any:
+            if facts["key"] == "b":
+                project.db.execute("UPDATE lock SET token = 'theirs'")
+            return landed(facts, settings, scratch)
+
+        with pytest.raises(SakugaError, match="has taken over the project"), project.writing("small"):
+            run(replace(INLINE, work=work), project, SmallSettings())
+        assert project.path("out/a.txt").exists() and not project.path("out/b.txt").exists()
+        assert [(row["item"], row["state"]) for row in project.rows("SELECT * FROM work")] == [("a", "done")]
 
 
 def test_another_host_keeps_it_while_its_heart_beats(path: Path) -> None:

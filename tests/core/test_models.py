@@ -9,6 +9,7 @@ from sakuga.core.errors import SakugaError
 from sakuga.core.family import member
 from sakuga.core.project import Project, change_config
 from sakuga.core.settings import ModelSettings
+from sakuga.doctor import examine
 
 WAN = member("wan2.1-t2v-14b")
 COMFY = {
@@ -130,3 +131,17 @@ def test_a_survey_says_what_is_there_and_what_is_not(tmp_path: Path) -> None:
         }  # fmt: skip
         with pytest.raises(SakugaError, match=r"models\.tokenizer = 'gone' is not there"):
             models.of_project(project)
+
+
+def test_a_file_that_could_hold_code_is_told_with_a_better_one(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", "wan2.1-t2v-1.3b") as project:
+        touch(project.folder, "models/models_t5_umt5-xxl-enc-bf16.pth", "models/wan_2.1_vae.safetensors")
+        remarks = {row["role"]: row["remark"] for row in models.survey(project)}
+        told = {f.check: f for f in examine(project)}
+    assert remarks == {
+        "transformer": "", "vae": "", "tokenizer": "",
+        "text": "a .pth can hold code; none is run, and a process apart reads it, "
+        "but umt5_xxl_fp16.safetensors is the better choice",
+    }  # fmt: skip
+    assert (told["model: text"].state, told["model: text"].remedy) == ("warning", remarks["text"])
+    assert (told["model: vae"].state, told["model: vae"].remedy) == ("ok", "")

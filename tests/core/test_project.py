@@ -1,6 +1,9 @@
 """A project folder: made, opened, its sakuga.toml read with every fault a sentence, and changed without losing a word."""
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -42,6 +45,53 @@ def test_what_is_no_project_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SakugaError, match="cannot be written"):
         Project.create(tmp_path / "file" / "below", "tiny")
+
+
+def test_a_folder_that_cannot_be_a_projects_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SakugaError, match="is longer than a name can be"):
+        Project.create(tmp_path / ("m" * 300), "tiny")
+    with Project.create(tmp_path / ("映" * 85), "tiny") as longest:  # 255 bytes
+        assert longest.name == "映" * 85
+    if sys.platform == "linux":
+        folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+        with pytest.raises(SakugaError, match=r"caf\\udce9 cannot hold a project: its name is not UTF-8; rename"):
+            Project.create(folder, "tiny")
+        (tmp_path / "p").mkdir()
+        (tmp_path / "p" / CONFIG).write_text('model = "tiny"')
+        (tmp_path / "p").rename(folder)
+        with pytest.raises(SakugaError, match="cannot hold a project"):
+            Project(folder)
+
+
+def test_a_project_that_may_not_be_written_says_so(tmp_path: Path) -> None:
+    """In a process of its own, without root's right to write anywhere."""
+    Project.create(tmp_path / "p", "tiny").close()
+    (tmp_path / "p").chmod(0o555)
+    code = f"from sakuga.core.project import Project; Project({str(tmp_path / 'p')!r})"
+    command = [*without_rights(), sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()[-1]
+    assert (
+        f"{tmp_path / 'p'} is not yours to write (" in said
+        and "change its rights, or copy the project to a folder" in said
+    )
+    (tmp_path / "p").chmod(0o755)
+    with Project(tmp_path / "p") as project:
+        assert project.rows("SELECT * FROM work") == []
+
+
+def without_rights() -> list[str]:
+    """What runs a command as one who may not write everywhere."""
+    if os.name != "posix":
+        pytest.skip("rights are another matter on Windows")
+    if os.getuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may write everywhere, and there is no setpriv")
+    return ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+
+
+def test_an_error_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+    assert str(SakugaError("a\nb\t\u2028\udce9 日本 🎬")) == "a\\nb\\t\\u2028\\udce9 日本 🎬"
 
 
 @quick

@@ -90,6 +90,17 @@ def test_milliseconds_snap_to_the_declared_rate(rate: Fraction, n: int, start: F
     assert frame_times(stamps, snap_rate(stamps, MILLISECOND, rate)) == [k / rate for k in range(n)]
 
 
+@pytest.mark.parametrize("tick", [Fraction(1, 16000), Fraction(1, 90000)])
+def test_milliseconds_that_came_along_from_another_container_snap_too(tick: Fraction) -> None:
+    stamps = [7 * MILLISECOND + t for t in in_ticks([k / FILM for k in range(200)], MILLISECOND)]
+    assert snap_rate(stamps, tick, Fraction(24)) == snap_rate(stamps, tick) == FILM
+    stamps[90] += 2 * MILLISECOND
+    assert snap_rate(stamps, tick) is None
+    fine = in_ticks([k / FILM for k in range(200)], tick)
+    fine[90] += tick * 2  # less than a millisecond, but this film's times are finer
+    assert snap_rate(fine, tick) is None
+
+
 @pytest.mark.parametrize("rate", RATES)
 def test_milliseconds_snap_without_a_declared_rate(rate: Fraction) -> None:
     stamps = in_ticks([k / rate for k in range(500)], MILLISECOND)

@@ -240,6 +240,21 @@ def test_a_name_that_is_no_text_is_set_aside(project: Project, mine: Path) -> No
     assert len(items(project)) == 3
 
 
+def test_a_name_that_leaves_no_room_for_words_is_set_aside(project: Project, mine: Path) -> None:
+    long = "n" * 251
+    picture(mine / f"{long}.png", words="MyStyle. just fits")
+    shutil.copy(mine / "Ünï 1.png", mine / f"{'o' * 250}.avif")  # with 250 + 4 bytes its words fit beside it
+    shutil.copy(mine / "run" / "fast" / "b.mkv", mine / f"{'t' * 252}.ts")
+    for suffix in ("mp4", "png"):  # two of one stem go by their whole names, and their words would too
+        shutil.copy(mine / "a.mp4" if suffix == "mp4" else mine / "Ünï 1.png", mine / f"{'p' * 250}.{suffix}")
+    summary = api.adopt(project, [mine])
+    assert sorted(name[13:15] for name in summary.failed) == ["pp", "pp", "tt"]
+    assert all("leaves no room for a .txt beside it; rename the file" in why for why in summary.failed.values())
+    assert api.caption(project).failed == {}
+    assert words(project)[f"mine/{long}"] == "MyStyle. just fits" and captions.sync(project) == {}
+    assert kept(project, f"mine/{'o' * 250}").is_file()
+
+
 def test_a_clip_that_breaks_off_is_told_by_check(project: Project, mine: Path) -> None:
     long = clip(mine / "long.mp4", 60, words="MyStyle. a long clip")
     with av.open(str(long)) as container:

@@ -1,6 +1,8 @@
 """caption: words for every item, and a person's words never written over."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from sakuga import api
 from sakuga.core import captions
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project, change_config
+from sakuga.stages import caption as stage
 from sakuga.stages.caption import from_template
 
 CLIP, STILL = "clips/film_000000", "stills/film_000012"
@@ -45,6 +48,89 @@ def test_words_that_cannot_be_read_are_left_as_they_are(exported: Project) -> No
     api.caption(exported, template="{trigger}. {film}")
     assert sidecar(exported, CLIP).read_bytes() == b"caf\xe9 at night"
     assert sidecar(exported, STILL).read_text("utf-8") == "MyStyle. film\n"
+
+
+def edited_at_work(monkeypatch: pytest.MonkeyPatch, edit: Callable[[], object]) -> None:
+    """Do what a person does in an editor while the words of the clip are being made."""
+    make = stage.from_template
+
+    def slow(template: str, facts: Any) -> str:
+        if facts["name"] == CLIP:
+            edit()
+        return make(template, facts)
+
+    monkeypatch.setattr(stage, "from_template", slow)
+
+
+@pytest.mark.parametrize("before", [None, "", "MyStyle. words of a person's\n"], ids=["template", "none", "person"])
+def test_an_edit_while_the_stage_is_at_work_stays(
+    exported: Project, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    path = sidecar(exported, CLIP)
+    if before is not None:
+        path.write_text(before, "utf-8")
+    sync = captions.sync
+
+    def synced(project: Project) -> dict[str, str]:  # words of a person's are made by nobody: the edit comes before
+        faults = sync(project)
+        path.write_text("MyStyle. a girl\r\n", "utf-8", newline="")
+        return faults
+
+    with monkeypatch.context() as patch:
+        if before:
+            patch.setattr(captions, "sync", synced)
+        else:
+            edited_at_work(patch, lambda: path.write_text("MyStyle. a girl\r\n", "utf-8", newline=""))
+        assert CLIP in api.caption(exported, template="{trigger}. {film}").done
+    assert path.read_bytes() == b"MyStyle. a girl\r\n"
+    assert captions.current(exported)[CLIP] == captions.Caption("MyStyle. a girl", captions.PERSON)
+    assert sidecar(exported, STILL).read_text("utf-8") == "MyStyle. film\n"
+    api.caption(exported, template="{trigger}. again")
+    assert captions.current(exported)[CLIP].text == "MyStyle. a girl"
+    assert path.read_text("utf-8").strip() == "MyStyle. a girl"
+
+
+def test_words_that_come_unreadable_while_the_stage_is_at_work_stay(
+    exported: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited_at_work(monkeypatch, lambda: sidecar(exported, CLIP).write_bytes(b"caf\xe9"))
+    api.caption(exported, template="{trigger}. {film}")
+    assert sidecar(exported, CLIP).read_bytes() == b"caf\xe9"
+    assert captions.current(exported)[CLIP].origin == "template"
+
+
+def test_a_file_that_is_removed_while_the_stage_is_at_work_is_written(
+    exported: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited_at_work(monkeypatch, sidecar(exported, CLIP).unlink)
+    api.caption(exported, template="{trigger}. {film}")
+    assert sidecar(exported, CLIP).read_text("utf-8") == "MyStyle. film\n"
+
+
+def test_an_edit_at_work_outlives_a_kill_before_its_row(exported: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    edited_at_work(monkeypatch, lambda: sidecar(exported, CLIP).write_text("MyStyle. a girl", "utf-8"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sakuga.core.stage._write", killed)  # the file has its name by then, the row is not there yet
+        api.caption(exported, template="{trigger}. {film}")
+    monkeypatch.undo()
+    api.caption(exported, template="{trigger}. {film}")
+    assert captions.current(exported)[CLIP].text == "MyStyle. a girl"
+    assert sidecar(exported, CLIP).read_text("utf-8").strip() == "MyStyle. a girl"
+
+
+def test_a_folder_in_the_place_of_words_sets_its_item_aside(exported: Project) -> None:
+    sidecar(exported, CLIP).unlink()
+    sidecar(exported, CLIP).mkdir()
+    summary = api.caption(exported, template="{trigger}. {film}")
+    assert list(summary.failed) == [CLIP] and len(summary.done) == 7
+    assert summary.failed[CLIP].endswith("film_000000.txt cannot be looked at: Is a directory; mend that, or remove it")
+    (finding,) = [f for f in api.check(exported) if f["rule"] == "caption-unreadable"]
+    assert finding["reason"].endswith(
+        "000.txt holds no words that can be read: Is a directory; mend its rights or its name"
+    )
 
 
 def test_the_history_holds_each_change_once(exported: Project) -> None:

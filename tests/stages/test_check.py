@@ -59,7 +59,7 @@ def test_a_frame_that_cannot_be_read_is_found(exported: Project) -> None:
 @pytest.mark.parametrize(
     ("frames", "severity", "rule", "reason"),
     [
-        ("[17]", "error", "too-short", '13 frames at 16 fps, section "clips" needs 17'),
+        ("[17]", "warning", "too-short", '13 frames at 16 fps, section "clips" needs 17'),
         ("[9, 17]", "warning", "fewer-samples", '13 frames at 16 fps, section "clips" also needs 17'),
     ],
 )
@@ -90,6 +90,26 @@ def test_what_another_stage_set_aside_is_reported(exported: Project, tmp_path: P
     (tmp_path / "notes.mp4").write_text("hello")
     api.add(exported, [tmp_path / "notes.mp4"])
     assert findings(exported) == [("notes", "error", "add-failed")]
+
+
+def test_a_project_that_moves_is_checked_already(exported: Project, tmp_path: Path) -> None:
+    file(exported, CLIP, ".mp4").unlink()
+    (before,) = api.check(exported)
+    assert before["reason"] == f"dataset/{CLIP}.mp4 is not there; `sakuga export` makes it again"
+    exported.close()
+    exported.folder.parent.rename(tmp_path / "elsewhere")
+    with Project(tmp_path / "elsewhere" / "p") as moved:
+        assert [s["stage"] for s in api.status(moved)["stale"]] == [
+            "export",
+            "plan",
+        ]  # the clip that is gone; no plan yet
+        assert api.check(moved) == [before]
+
+
+def test_one_word_is_one_word(exported: Project) -> None:
+    file(exported, CLIP, ".txt").write_text("MyStyle", "utf-8")
+    (found,) = api.check(exported)
+    assert found["reason"] == "the caption has 1 word"
 
 
 def reconfigured(project: Project, old: str, new: str) -> Project:

@@ -1,17 +1,23 @@
 """export: exactly the frames that the model takes, from the right places of the film, and what becomes of what was made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import small
-from films import numbered_film, read_number, write_film
+from films import cut_film, number_picture, numbered_film, read_number, write_film
 from sakuga import api
 from sakuga.core import captions
 from sakuga.core.media.film import frames, scan_times
 from sakuga.core.media.picture import read_picture
 from sakuga.core.project import Project
+from sakuga.core.stage import inline
 
 SIXTEEN_OF_24 = [n * 3 // 2 for n in range(100)]  # 0, 1, 3, 4, 6, 7, 9 ...
 
@@ -158,3 +164,97 @@ def test_the_same_picks_give_the_same_bytes(exported: Project, exported_root: Pa
     for file in [*clips(exported), *stills(exported)]:
         assert exported.path(file).read_bytes() == (exported_root / "p" / file).read_bytes()
     assert len(clips(exported)) == len(small.SHOTS)
+
+
+FILM, NTSC, MILLISECOND = Fraction(24000, 1001), Fraction(30000, 1001), Fraction(1, 1000)
+STEPS = [40] * 9 + [125] * 4 + [10] * 10 + [300] + [17, 33, 83] * 7  # ms
+VARYING = [sum(STEPS[:n]) for n in range(len(STEPS))]
+OPEN = {"options": {"crf": "20", "preset": "veryfast", "x264-params": "open-gop=1:scenecut=0:b-adapt=0:keyint=12"}}
+
+
+def turned(path: Path, frames: int, quarter: int, **more: Any) -> Path:
+    """A film that is stored on its side and says how to turn it: the picture is upright once turned."""
+    upright = (number_picture(n, (96, 128)) for n in range(frames))
+    stored = (np.ascontiguousarray(np.rot90(picture, -quarter)) for picture in upright)
+    return write_film(path, stored, 24, rotation=90 * quarter, **more)
+
+
+def mirrored(path: Path) -> Path:
+    return write_film(path, (number_picture(n)[:, ::-1].copy() for n in range(29)), 24, mirrored=True)
+
+
+def begins_with_b_frames(path: Path) -> Path:
+    """Cut at a keyframe whose first pictures need what was cut away: no player shows those."""
+    return cut_film(numbered_film(path.with_name("whole.mkv"), 60, 24, bframes=3, **OPEN), path, skip=2)
+
+
+def late(path: Path) -> Path:
+    return cut_film(numbered_film(path.with_name("whole.mkv"), 37, FILM), path, late=Fraction(7, 3))
+
+
+def of_rate(rate: Fraction | int, frames: int, **more: Any) -> Callable[[Path], Path]:
+    return lambda path: numbered_film(path, frames, rate, **more)
+
+
+def varying(path: Path, start: int = 0) -> Path:
+    stamps = [start + stamp for stamp in VARYING]
+    return numbered_film(path, len(VARYING), 24, pts=stamps, time_base=MILLISECOND)
+
+
+KINDS: dict[str, tuple[Callable[[Path], Path], Fraction | int | None, int, int, tuple[int, int]]] = {
+    # how it is written, its rate (None: varying), frames, the first number shown, width and height as displayed
+    "12.mp4": (of_rate(12, 25), 12, 25, 0, (128, 96)),
+    "23.976.mkv": (of_rate(FILM, 47), FILM, 47, 0, (128, 96)),
+    "29.97.mkv": (of_rate(NTSC, 61), NTSC, 61, 0, (128, 96)),
+    "50.mp4": (of_rate(50, 101), 50, 101, 0, (128, 96)),
+    "59.94.mkv": (of_rate(2 * NTSC, 119), 2 * NTSC, 119, 0, (128, 96)),
+    "one.mp4": (of_rate(24, 1), 24, 1, 0, (128, 96)),
+    "varying.mkv": (varying, None, len(STEPS), 0, (128, 96)),
+    "varying.mp4": (varying, None, len(STEPS), 0, (128, 96)),
+    "varying-late.mkv": (lambda path: varying(path, 3141), None, len(STEPS), 0, (128, 96)),
+    "b-start.mkv": (begins_with_b_frames, 24, 36, 24, (128, 96)),
+    "b-start.mp4": (begins_with_b_frames, 24, 36, 24, (128, 96)),
+    "late.mkv": (late, FILM, 37, 0, (128, 96)),
+    "late.mp4": (late, FILM, 37, 0, (128, 96)),
+    "late.ts": (late, FILM, 37, 0, (128, 96)),
+    "turned-left.mp4": (lambda path: turned(path, 31, 1), 24, 31, 0, (96, 128)),
+    "turned-right.mp4": (lambda path: turned(path, 31, -1), 24, 31, 0, (96, 128)),
+    "mirrored.mp4": (mirrored, 24, 29, 0, (128, 96)),
+    "cropped.mp4": (of_rate(24, 33, size=(250, 182)), 24, 33, 0, (250, 182)),  # stored as 256 x 192
+    "cropped-hevc.mkv": (of_rate(24, 33, size=(250, 182), codec="libx265", options={
+        "preset": "ultrafast", "x265-params": "log-level=none"}), 24, 33, 0, (250, 182)),
+    "anamorphic.mkv": (of_rate(25, 35, sar=Fraction(4, 3)), 25, 35, 0, (170, 96)),  # 170.7, made even
+    "anamorphic.mp4": (of_rate(25, 35, sar=Fraction(8, 9), size=(180, 96)), 25, 35, 0, (160, 96)),
+    "anamorphic-turned.mp4": (lambda path: turned(path, 31, 1, sar=Fraction(1, 2)), 24, 31, 0, (96, 64)),
+}  # fmt: skip
+
+
+def shown_at(moment: Fraction, rate: Fraction | int | None) -> int:
+    """The frame that a player shows at a moment (s) after the first."""
+    return int(moment * rate) if rate else max(n for n, t in enumerate(VARYING) if Fraction(t, 1000) <= moment)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_film_shows_the_right_frame_at_each_sixteenth(
+    empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for stage in ("add", "shots", "export"):  # in this process: quicker for films as small as these
+        record = import_module(f"sakuga.stages.{stage}")
+        monkeypatch.setattr(record, "STAGE", replace(record.STAGE, context=inline))
+    write, rate, count, first, size = KINDS[kind]
+    (tmp_path / "films").mkdir()
+    film = tmp_path / "films" / kind
+    write(film)
+    api.add(empty, [film])
+    api.shots(empty, min_seconds=60)
+    api.pick(empty, keep=["*"])
+    api.export(empty, margin=0, max_seconds=60.0)
+    assert empty.rows("SELECT frames FROM timeline") == [{"frames": count}]
+    lasts = count / Fraction(rate) if rate else Fraction(VARYING[-1] + VARYING[-1] - VARYING[-2], 1000)
+    moments = [Fraction(k, 16) for k in range(int(lasts * 16) + 1) if Fraction(k, 16) < lasts]
+    expected = [first + shown_at(moment, rate) for moment in moments][: (len(moments) - 1) // 4 * 4 + 1]
+    (clip,) = empty.rows("SELECT file, frames, width, height FROM item WHERE kind = 'clip'")
+    assert shown(empty, clip["file"]) == expected and clip["frames"] == len(expected)
+    assert (clip["width"], clip["height"]) == size
+    (still,) = stills(empty)
+    assert read_number(read_picture(empty.path(still))) == first + count // 2

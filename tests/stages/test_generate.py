@@ -9,7 +9,9 @@ import torch
 from sakuga import api
 from sakuga.core.errors import SakugaError
 from sakuga.core.media.film import probe, scan_times
+from sakuga.core.progress import Silent
 from sakuga.core.project import Project
+from sakuga.core.prompts import PromptLine
 from sakuga.nn.lora import LoraTensors, load_lora, save_lora
 from sakuga.stages.generate import Video
 
@@ -143,3 +145,30 @@ def test_each_expert_wears_its_own_lora(experts: Project, tmp_path: Path) -> Non
     alone = generate(experts, lora=str(tmp_path / "style-low.safetensors"))
     assert list(alone.loras) == ["low"]
     assert alone.path.read_bytes() not in (base, styled.path.read_bytes())
+
+
+def test_many_prompts_give_what_each_gives_alone(cached: Project, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("MyStyle. a boat sails --d 3\n# a remark\nMyStyle. a bird --f 1 --s 3\n", "utf-8")
+    many = api.generate_all(cached, api.read_prompts(prompts), **SMALL)
+    assert [(v.prompt, v.seed, v.frames, len(v.experts)) for v in many] == [
+        ("MyStyle. a boat sails", 3, 5, SMALL["steps"]),
+        ("MyStyle. a bird", 1, 1, 3),
+    ]
+    alone = [generate(cached, "MyStyle. a boat sails", seed=3), generate(cached, "MyStyle. a bird", frames=1, steps=3)]
+    assert [video.path.read_bytes() for video in many] == [video.path.read_bytes() for video in alone]
+
+
+def test_what_was_sampled_before_a_stop_is_written(cached: Project) -> None:
+    class Stop(Silent):
+        left = SMALL["steps"] + 1
+
+        def advance(self, amount: int = 1, note: str = "") -> None:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    lines = [PromptLine("a boat"), PromptLine("a bird")]
+    with pytest.raises(KeyboardInterrupt):
+        api.generate_all(cached, lines, progress=Stop(), **SMALL)
+    assert [path.name for path in (cached.folder / "generated").iterdir()] == ["a boat-1-1.mp4"]

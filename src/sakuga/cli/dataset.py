@@ -5,6 +5,7 @@ from typing import Annotated
 
 from .. import api
 from ..core import settings as s
+from ..core.errors import SakugaError
 from . import show
 from .base import EMPTY, HERE, Common, Options, all_failed, app, summarise
 
@@ -26,7 +27,7 @@ def caption(*, settings: Annotated[s.CaptionSettings | None, Options] = None, co
 
 @app.command
 def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common: Common = HERE) -> None:
-    """Say what is wrong with the dataset."""
+    """Say what is wrong with the dataset; where something cannot be trained on, the exit code is 1."""
     with common.open() as project, show.progress() as progress:
         findings = api.check(project, progress=progress, **s.given(settings))
         items = project.rows("SELECT count(*) AS n FROM item")[0]["n"]
@@ -41,6 +42,10 @@ def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common
         show.say(f"nothing wrong was found in {items} clips and stills")
     else:
         show.say(EMPTY)
+    if broken := {f["item"] for f in findings if f["severity"] == "error"}:
+        raise SakugaError(
+            f"{len(broken)} of {items} clips and stills cannot be trained on as they are; mend them first"
+        )
 
 
 @app.command

@@ -6,20 +6,24 @@ from typing import Annotated, Any
 
 from .. import api
 from ..core import settings as s
+from ..core.errors import SakugaError
 from ..core.project import Project
 from . import show
 from .base import HERE, Common, Options, all_failed, app, summarise
 
 
 @app.command
-def add(paths: list[Path], *, common: Common = HERE) -> None:
+def add(paths: list[Path] | None = None, *, remove: tuple[str, ...] = (), common: Common = HERE) -> None:
     """Add films, or folders of films.
 
     Args:
         paths: Video files, or folders that hold some
+        remove: Films to take out of the project, by name; their files stay where they are
     """
+    if not paths and not remove:
+        raise SakugaError("name the films to add, or a folder that holds them: `sakuga add films/*.mkv`")
     with common.open() as project, show.progress() as progress:
-        summary = api.add(project, paths, progress=progress)
+        summary = api.add(project, paths or (), remove, progress=progress)
         films = project.rows("SELECT name, file, width, height, codec, rate, seconds FROM film ORDER BY name")
     if common.json:
         show.print_json({"films": films, "failed": summary.failed})

@@ -148,7 +148,7 @@ def demo(folder: Path = Path("demo"), *, fresh: bool = False, json: bool = False
         fresh: Begin anew instead of going on
         json: Print the result as JSON
     """
-    from ..demo import run_demo
+    from ..demo.run import run_demo
 
     with show.progress() as progress:
         result = run_demo(folder, fresh, progress)

@@ -136,7 +136,7 @@ def summary(what: str, done: int, unchanged: int, failed: Mapping[str, str], ret
     parts = [f"{done} done"]
     parts += [f"{unchanged} unchanged"] if unchanged else []
     parts += [f"{retired} taken out"] if retired else []
-    parts += [f"{len(failed)} set aside"] if failed else []
+    parts += [f"{len(failed)} set aside (`sakuga drops` lists them)"] if failed else []
     say(f"{what}: " + ", ".join(parts))
     for key, reason in failed.items():
         errors.print(Text(f"  {key}: {reason}", style="yellow"))

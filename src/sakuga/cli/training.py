@@ -3,12 +3,14 @@
 import signal
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 from .. import api
 from ..core import family
 from ..core import settings as s
 from ..core.errors import SakugaError
+from ..core.prompts import PromptLine
 from . import show
 from .base import HERE, Common, Options, app
 
@@ -64,21 +66,27 @@ class _Stop:
 
 @app.command
 def generate(
-    prompt: str, *, settings: Annotated[s.GenerateSettings | None, Options] = None, common: Common = HERE
-) -> None:
-    """Make a video from a prompt, with the project's LoRA.
+    prompts: list[str] | None = None, *, file: Path | None = None,
+    settings: Annotated[s.GenerateSettings | None, Options] = None, common: Common = HERE,
+) -> None:  # fmt: skip
+    """Make a video of each prompt, with the project's LoRA.
 
     Args:
-        prompt: What should be seen
+        prompts: What should be seen
+        file: A file of prompts, one to a line, each with its own --w --h --f --d (seed) --s (steps) where it needs them
     """
+    lines = [PromptLine(words) for words in prompts or ()] + (api.read_prompts(file) if file else [])
+    if not lines:
+        raise SakugaError('say what should be seen: `sakuga generate "a girl runs along the sea wall"`, or give --file')
     with common.open() as project, show.progress() as progress:
-        video = api.generate(project, prompt, progress=progress, **s.given(settings))
+        videos = api.generate_all(project, lines, progress=progress, **s.given(settings))
     if common.json:
-        show.print_json(asdict(video))
+        show.print_json([asdict(video) for video in videos] if len(lines) > 1 else asdict(videos[0]))
         return
-    worn = ", ".join(dict.fromkeys(path.stem for path in video.loras.values())) or "none"
-    show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
-    for key in video.unused:
+    for video in videos:
+        worn = ", ".join(dict.fromkeys(path.stem for path in video.loras.values())) or "none"
+        show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
+    for key in videos[0].unused:
         show.say(f"not used of the LoRA: {key}")
 
 

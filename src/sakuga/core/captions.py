@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import store
+from . import files, store
 from .errors import SakugaError
 from .project import Project
 from .stage import unfinished
@@ -34,12 +34,15 @@ def sidecar(file: str) -> str:
     return PurePosixPath(file).with_suffix(".txt").as_posix()
 
 
+def own(item: Mapping[str, Any]) -> str:
+    """The .txt that the project has for an item (name, file, folder), relative to the project."""
+    return sidecar(item["file"]) if item["folder"] is None else f"{KEPT}/{item['name']}.txt"
+
+
 def place(project: Project, item: Mapping[str, Any]) -> str | None:
     """Where a stage may write the words of an item (name, file, folder); None where a person's own .txt holds them."""
-    beside = sidecar(item["file"])
-    if item["folder"] is None:
-        return beside
-    return None if holds_words(project.path(beside)) else f"{KEPT}/{item['name']}.txt"
+    adopted = item["folder"] is not None
+    return None if adopted and holds_words(project.path(sidecar(item["file"]))) else own(item)
 
 
 def holds_words(path: Path) -> bool:
@@ -50,16 +53,28 @@ def holds_words(path: Path) -> bool:
         return True
 
 
+def look(path: Path) -> str:
+    """A hash of what a caption file holds; empty where there is none. One that cannot be opened looks like no other."""
+    try:
+        return files.file_sha256(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return str(error)
+
+
 def read_text(path: Path) -> str:
     """The words of a caption file: UTF-8, or UTF-16 with its mark. Raises SakugaError for anything else."""
-    raw = path.read_bytes()
+    return decoded(path.read_bytes(), path.name)
+
+
+def decoded(raw: bytes, name: str) -> str:
+    """The words that the bytes of a caption file called `name` are."""
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return raw.decode(encoding).replace("\r\n", "\n").strip()
     except UnicodeDecodeError as error:
-        raise SakugaError(
-            f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8 in an editor"
-        ) from error
+        raise SakugaError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8 in an editor") from error
 
 
 def current(project: Project) -> dict[str, Caption]:
@@ -81,8 +96,13 @@ def sync(project: Project) -> dict[str, str]:
             if item["folder"] is not None and not text:
                 in_project = _written(project.path(kept), max(begun.get(kept, 0), listed.get(name, 0)))
                 text = text if in_project is None else in_project
-        except (SakugaError, OSError) as error:
+        except SakugaError as error:
             faults[name] = str(error)
+            continue
+        except OSError as error:
+            faults[name] = (
+                f"{error.filename} holds no words that can be read: {error.strerror}; mend its rights or its name"
+            )
             continue
         if text is None or (not text and name in listed):
             continue

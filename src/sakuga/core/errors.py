@@ -1,8 +1,16 @@
 """The one error that is meant for people: a sentence that names what is wrong and how to mend it."""
 
+import re
+
+# A name that is quoted may hold line ends, or what is no text: neither may break the sentence, or the row it is kept in.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 
 class SakugaError(Exception):
     """Something a person can mend. The message is one sentence with the remedy; surfaces print it as it is."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), message))
 
 
 def nearest(word: str, candidates: "list[str] | tuple[str, ...]") -> str:

@@ -82,6 +82,9 @@ class Expert:
     guidance: float
 
 
+PICKLED = (".pth", ".pt")  # files that could hold code: a process that can do nothing else reads them (nn/pickles.py)
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """A file that a member needs: the names it goes by, its size as found in the wild, and where it is to be had."""

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .errors import SakugaError
+
 CHUNK = 1 << 20
+LONGEST_NAME = 255  # bytes
 
 
 def fsync_file(path: Path) -> None:
@@ -33,7 +36,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace `path` by `content`: at any moment the old or the new file is there, whole."""
     data = content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = _beside(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -55,12 +58,43 @@ def move_into_place(temporary: Path, final: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = final.with_name(final.name + ".tmp")
+        beside = _beside(final)
         shutil.copyfile(temporary, beside)
         fsync_file(beside)
         beside.replace(final)
         temporary.unlink()
     fsync_folder(final.parent)
+
+
+def _beside(path: Path) -> Path:
+    """Where `path` is written before it has its name; the same each time, so that none is left lying about."""
+    name = f"{path.name}.tmp"
+    return path.with_name(name if fits(name) else f"{fingerprint({'': path.name})}.tmp")
+
+
+def fits(name: str) -> bool:
+    """Whether file systems take a name so long."""
+    return len(name.encode("utf-8", "surrogateescape")) <= LONGEST_NAME
+
+
+def resolved(given: Path | str) -> Path:
+    """The full path of what a person names. Raises SakugaError for a link in a circle and for a name too long."""
+    try:
+        full = Path(given).resolve()
+    except RuntimeError as error:  # Python 3.13 takes such a link for a file that is not there
+        raise SakugaError(
+            f"{given} is a link that leads back to itself; remove it, or name what it should lead to"
+        ) from error
+    if long := [part for part in full.parts if not fits(part)]:
+        raise SakugaError(
+            f"{long[0][:40]}... is longer than a name can be ({LONGEST_NAME} bytes); choose or give a shorter one"
+        )
+    return full
+
+
+def readable(path: Path) -> str:
+    """A path as text that can be shown and stored: in a name that is not UTF-8 the odd bytes are spelled out."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def file_sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ from .errors import SakugaError
 
 _FILES = ("file_name", "image_path", "video_path")
 _WORDS = ("caption", "text")
+LONGEST_QUOTE = 80
 
 
 @dataclass
@@ -41,7 +42,7 @@ def read_listing(path: Path) -> Listing:
         name = _clean(given)
         texts = [words] if isinstance(words, str) else words
         if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
-            found.faults.append(f"{path.name}: the caption of {name} is no text; mend it")
+            found.faults.append(f"{path.name}: the caption of {name[:LONGEST_QUOTE]} is no text; mend it")
             continue
         said = [clean for text in texts if (clean := _clean(text).strip())]
         if said:

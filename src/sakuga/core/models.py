@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import SakugaError
-from .family import Member, ModelFile
+from .family import PICKLED, Member, ModelFile
 from .files import fingerprint
 from .project import Project
 from .settings import ModelSettings
@@ -74,7 +74,7 @@ def content_hash(project: Project, path: Path) -> str:
 
 
 def survey(project: Project) -> list[dict[str, Any]]:
-    """Every file that the project's model needs, and its path where it was found."""
+    """Every file that the project's model needs, its path where it was found, and a remark where there is a better one."""
     folder = folder_of(project)
     found = []
     for file in project.member.files:
@@ -82,5 +82,13 @@ def survey(project: Project) -> list[dict[str, Any]]:
         path = project.folder / Path(given).expanduser() if given else _look(file, folder)
         there = str(path) if path is not None and path.exists() else None
         what = {"role": file.role, "name": file.names[0], "gigabytes": file.gigabytes, "licence": file.licence}
-        found.append(what | {"source": file.source, "path": there})
+        remark = _remark(file, path) if path is not None and there else ""
+        found.append(what | {"source": file.source, "path": there, "remark": remark})
     return found
+
+
+def _remark(file: ModelFile, path: Path) -> str:
+    if path.suffix not in PICKLED:
+        return ""
+    safer = next((name for name in file.names if name.endswith(".safetensors")), "the same weights as .safetensors")
+    return f"a {path.suffix} can hold code; none is run, and a process apart reads it, but {safer} is the better choice"

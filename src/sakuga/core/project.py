@@ -1,7 +1,6 @@
 """A project: one folder with sakuga.toml (what a person decides) and sakuga.db (what the program knows)."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,16 +23,16 @@ class Project:
     """
 
     def __init__(self, folder: Path | str = ".") -> None:
-        self.folder = Path(folder).resolve()
+        self.folder = _resolved(folder)
         if not (self.folder / CONFIG).is_file():
             raise SakugaError(f"{self.folder} is not a Sakuga project (no {CONFIG}); make one with `sakuga new`")
         self.settings = read_config(self.folder / CONFIG)
-        self.db: sqlite3.Connection = store.connect(self.folder / DATABASE)
+        self.db = store.connect(self.folder / DATABASE)
 
     @classmethod
     def create(cls, folder: Path | str, model: str, trigger: str = "") -> "Project":
         """Make the folder of a new project for `model`, with a commented sakuga.toml, and open it."""
-        folder = Path(folder).resolve()
+        folder = _resolved(folder)
         if (folder / CONFIG).exists():
             raise SakugaError(f"{folder} holds a project already; open it, or choose another folder")
         text = first_config(family.member(model), trigger)
@@ -67,8 +66,11 @@ class Project:
     @contextmanager
     def writing(self, command: str) -> Iterator[None]:
         """Hold the project's lock: every command that writes does."""
-        with lock.hold(self.folder / DATABASE, command):
-            yield
+        with lock.hold(self.folder / DATABASE, command) as self.db.token:
+            try:
+                yield
+            finally:
+                self.db.token = None
 
     def path(self, relative: str) -> Path:
         """A file from the path that rows hold: relative to the project, with forward slashes.
@@ -101,6 +103,8 @@ class Project:
 
     def sha256(self, path: Path) -> str:
         """sha256 of a file, remembered by its size and time of change."""
+        if files.readable(path) != str(path):
+            raise SakugaError(f"the name of {files.readable(path)} is not UTF-8; rename the file")
         try:
             stat = path.stat()
             known = self.rows("SELECT * FROM file_hash WHERE path = ?", str(path))
@@ -112,6 +116,13 @@ class Project:
         row = {"path": str(path), "size": stat.st_size, "mtime": stat.st_mtime_ns, "sha256": sha256}
         store.insert(self.db, "file_hash", row, replace=True)
         return sha256
+
+
+def _resolved(folder: Path | str) -> Path:
+    full = files.resolved(folder)
+    if files.readable(full) != str(full):
+        raise SakugaError(f"{files.readable(full)} cannot hold a project: its name is not UTF-8; rename the folder")
+    return full
 
 
 def relative_to(path: Path, folder: Path) -> str | None:

@@ -7,8 +7,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
 
 from .errors import SakugaError
+from .family import TRAIN_TIMESTEPS
+
+LONGEST_QUOTE = 80
 
 
 @dataclass(frozen=True)
@@ -33,32 +38,39 @@ class _Flag:
     wants: str
 
 
-def _count(word: str) -> int:
-    return _at_least(1, int(word))
+def _whole(least: int, most: int) -> tuple[Callable[[str], int], str]:
+    """A reader of whole numbers, and what it wants. A file from elsewhere may not ask for what never ends."""
+
+    def read(word: str) -> int:
+        if not least <= (value := int(word)) <= most:
+            raise ValueError
+        return value
+
+    return read, f"a whole number from {least} to {most}"
 
 
-def _at_least(least: int, value: int) -> int:
-    if value < least:
+def _from_zero(word: str) -> float:
+    if not 0 <= (value := float(word)) < math.inf:
         raise ValueError
     return value
 
 
-def _finite(word: str) -> float:
-    if not math.isfinite(value := float(word)):
+def _above_zero(word: str) -> float:
+    if (value := _from_zero(word)) == 0:
         raise ValueError
     return value
 
 
-_WHOLE, _NUMBER = "a whole number above 0", "a number"
+MOST_PIXELS, MOST_FRAMES, MOST_SEED = 16384, 10_000, 2**63 - 1
 FLAGS = {
-    "w": _Flag("width", _count, _WHOLE),
-    "h": _Flag("height", _count, _WHOLE),
-    "f": _Flag("frames", _count, _WHOLE),
-    "d": _Flag("seed", lambda word: _at_least(0, int(word)), "a whole number from 0"),
-    "s": _Flag("steps", _count, _WHOLE),
-    "g": _Flag("guidance", _finite, _NUMBER),
-    "l": _Flag("guidance", _finite, _NUMBER),  # the other trainers' name for it; they use --g for models Wan is not
-    "fs": _Flag("shift", _finite, _NUMBER),
+    "w": _Flag("width", *_whole(1, MOST_PIXELS)),
+    "h": _Flag("height", *_whole(1, MOST_PIXELS)),
+    "f": _Flag("frames", *_whole(1, MOST_FRAMES)),
+    "d": _Flag("seed", *_whole(0, MOST_SEED)),
+    "s": _Flag("steps", *_whole(1, TRAIN_TIMESTEPS)),
+    "g": _Flag("guidance", _from_zero, "a number from 0"),
+    "l": _Flag("guidance", _from_zero, "a number from 0"),  # other trainers' name for it; --g is of models Wan is not
+    "fs": _Flag("shift", _above_zero, "a number above 0"),
     "n": _Flag("negative", str, "a text"),
 }
 _LAST_FLAG = re.compile(rf"(?:^|.*\s)--({'|'.join(FLAGS)})(?:\s(.*))?$")
@@ -71,6 +83,21 @@ def parse_prompts(text: str) -> list[PromptLine]:
     """
     lines = enumerate(text.removeprefix("\ufeff").splitlines(), start=1)
     return [_line(number, line.strip()) for number, line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def read_prompts(path: Path) -> list[PromptLine]:
+    """The prompts of a file. Raises SakugaError where it is not there or holds none."""
+    try:
+        lines = parse_prompts(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SakugaError(f"the prompt file {path} cannot be read: {error.strerror}; correct its path") from error
+    except UnicodeDecodeError as error:
+        raise SakugaError(f"the prompt file {path} is not UTF-8 text; save it as UTF-8 in an editor") from error
+    except SakugaError as error:
+        raise SakugaError(f"{path}: {error}") from error
+    if not lines:
+        raise SakugaError(f"the prompt file {path} holds no prompt; write one to a line")
+    return lines
 
 
 def _line(number: int, line: str) -> PromptLine:
@@ -93,4 +120,5 @@ def _value(number: int, name: str, flag: _Flag, value: str) -> int | float | str
     try:
         return flag.read(value)
     except ValueError:
+        value = shorten(value, LONGEST_QUOTE, placeholder="...")
         raise SakugaError(f"line {number}: --{name} ({flag.field}) takes {flag.wants}, not '{value}'") from None

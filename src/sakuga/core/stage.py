@@ -221,8 +221,8 @@ def _land(stage: Stage[S], project: Project, key: str, basis: str, outcome: Outc
             files.move_into_place(temporary, project.path(final))
         except OSError as error:
             raise SakugaError(
-                f"{project.path(final)} cannot be written: {error.strerror}; make room, or close what has it open, "
-                "then run the same command again"
+                f"{project.path(final)} cannot be written: {error.strerror}; make room, change its rights, "
+                "or close what has it open, then run the same command again"
             ) from error
     mark: dict[str, Any] = {"stage": stage.name, "item": key, "fingerprint": fingerprint_of(basis), "basis": basis}
     mark |= {"seconds": outcome.seconds}

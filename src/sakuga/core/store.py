@@ -5,6 +5,7 @@ delete-then-insert in the transaction of its done mark. What a person decides st
 (`source_film`, `source_folder`, `decision`, human rows of `caption`), which stages only read.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -129,11 +130,17 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
 WAIT_SECONDS = 60.0  # for another writer
 
 
-def connect(path: Path) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """A connection to the store. `token` is that of the lock while a command writes, else None."""
+
+    token: str | None = None
+
+
+def connect(path: Path) -> Connection:
     """Open the store at `path`, made and brought up to this version's schema where needed."""
-    db: sqlite3.Connection | None = None
+    db: Connection | None = None
     try:
-        db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+        db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, factory=Connection)
         db.row_factory = sqlite3.Row
         _use_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")
@@ -145,9 +152,17 @@ def connect(path: Path) -> sqlite3.Connection:
             db.close()
         if isinstance(error, SakugaError):
             raise
+        if path.parent.is_dir() and not (os.access(path.parent, os.W_OK) and _may_write(path)):
+            raise SakugaError(
+                f"{path.parent} is not yours to write ({error}); change its rights, or copy the project to a folder of yours"
+            ) from error
         raise SakugaError(
             f"{path} cannot be used: {error}; is it a file of Sakuga, in a folder you may write to?"
         ) from error
+
+
+def _may_write(path: Path) -> bool:
+    return not path.exists() or os.access(path, os.R_OK | os.W_OK)
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
@@ -183,15 +198,31 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All of it or nothing. Takes the write lock at once, so that two writers wait instead of failing half way."""
+    """All of it or nothing. Takes the write lock at once, so that two writers wait instead of failing half way.
+
+    Raises SakugaError where the command that writes no longer holds the project's lock.
+    """
     db.execute("BEGIN IMMEDIATE")
     try:
+        _check_owner(db)
         yield db
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:  # a full disk makes SQLite roll back by itself
             db.execute("ROLLBACK")
         raise
+
+
+def _check_owner(db: sqlite3.Connection) -> None:
+    """Nobody can take the lock over while a transaction is open, so what is found here holds until its end."""
+    token = db.token if isinstance(db, Connection) else None
+    held = db.execute("SELECT command, pid, host, token FROM lock").fetchone() if token else None
+    if token and (held is None or held["token"] != token):
+        by = f"`sakuga {held['command']}` (process {held['pid']} on {held['host']})" if held else "another command"
+        raise SakugaError(
+            f"this command stood still for so long that {by} has taken over the project; what it had done by then is kept, "
+            "run it again when the other has ended"
+        )
 
 
 def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any], *, replace: bool = False) -> None:

@@ -5,6 +5,7 @@ Shapes: B batch, C channels, F latent frames, H W latent size, T text tokens, D 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +15,12 @@ from ..core.family import Member
 from . import samplers
 
 Transformer = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_BCFHW, model timestep [B], text_BTD) -> velocity_BCFHW
+
+
+class Transformers(Protocol):
+    """The velocity of each expert by name: a dictionary, or what loads one when it is asked for."""
+
+    def __getitem__(self, name: str, /) -> Transformer: ...
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,9 @@ def guided(
 
 
 class _Experts:
-    """Holds the one expert in use; the mapping is asked again only when another takes over."""
+    """Holds the one expert in use; the others are asked for only when another takes over."""
 
-    def __init__(self, by_name: Mapping[str, Transformer]) -> None:
+    def __init__(self, by_name: Transformers) -> None:
         self.by_name, self.name = by_name, ""
         self.held: Transformer | None = None
 
@@ -58,7 +65,7 @@ class _Experts:
 
 
 def generate_latents(
-    transformers: Mapping[str, Transformer],
+    transformers: Transformers,
     member: Member,
     text_BTD: Tensor,
     negative_BTD: Tensor | None,

@@ -3,7 +3,7 @@
 Shapes: T text tokens, D width of the text; B batch, C channels, F latent frames or frames, H W size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import Member
-from .denoise import StepReport, Transformer, generate_latents
+from .denoise import StepReport, Transformers, generate_latents
 from .flow import noise_for
 from .text import pad_text
 from .vae import VaeDoor
@@ -46,7 +46,7 @@ def fit_size(member: Member, width: int, height: int, frames: int) -> tuple[int,
 
 
 def latents_of(
-    member: Member, transformers: Mapping[str, Transformer], request: Request, device: torch.device,
+    member: Member, transformers: Transformers, request: Request, device: torch.device,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Tensor:  # fmt: skip
     """The clean latents [1, C, F, H, W] of a request."""

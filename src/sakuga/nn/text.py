@@ -6,6 +6,7 @@ Shapes: B batch, T text tokens, D width of the text.
 import html
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import TextEncoder
-from .weights import fill, read_tensors
+from .weights import brief, fill, read_bytes, read_tensors
 
 Tokenize = Callable[[str], list[int]]  # the end mark included, however long the text
 
@@ -78,7 +79,12 @@ class TextDoor:
 
     def tokens(self, prompt: str) -> list[int]:
         """Token ids, cut to `length`; a text that was cut keeps its end mark."""
-        ids = self.tokenize(clean(prompt))
+        ids, known = self.tokenize(clean(prompt)), self.model.config.vocab_size
+        if not ids or min(ids) < 0 or max(ids) >= known:
+            raise SakugaError(
+                f"the tokenizer gives tokens that the text encoder does not know ({brief(str(ids))} of {known}); "
+                "take the tokenizer that belongs to the encoder"
+            )
         return ids if len(ids) <= self.length else [*ids[: self.length - 1], ids[-1]]
 
     @torch.no_grad()
@@ -117,13 +123,13 @@ def load_text(
         return TextDoor(model, _tokenizer(tokenizer_path), facts.length)
     if not embedded:
         raise SakugaError(f"{path} carries no tokenizer; give the folder with tokenizer.json or spiece.model")
-    return TextDoor(model, _sentencepiece(embedded[0]), facts.length)
+    return TextDoor(model, _sentencepiece(embedded[0], path), facts.length)
 
 
 def _weights(path: Path, embedded: list[bytes]) -> Iterator[tuple[str, Tensor]]:
     """The encoder's tensors under transformers' names; a tokenizer among them goes to `embedded`."""
     for key, tensor in read_tensors(path):
-        if key == EMBEDDED_TOKENIZER:
+        if key == EMBEDDED_TOKENIZER and tensor.dtype == torch.uint8:
             embedded.append(tensor.numpy().tobytes())
         elif key != TIED:
             yield transformers_key(key), tensor
@@ -135,17 +141,42 @@ def _tokenizer(path: Path) -> Tokenize:
     if file is None:
         raise SakugaError(f"{path} holds no tokenizer; give the folder with tokenizer.json or spiece.model")
     if file.suffix == ".model":
-        return _sentencepiece(file.read_bytes())
+        return _sentencepiece(read_bytes(file), file)
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_truncation()  # what the file was saved with is not our length
-    tokenizer.no_padding()
-    return lambda text: list(tokenizer.encode(text).ids)
+    with _one_sentence(file):
+        tokenizer = Tokenizer.from_buffer(read_bytes(file))
+        tokenizer.no_truncation()  # what the file was saved with is not our length
+        tokenizer.no_padding()
+
+    def tokenize(text: str) -> list[int]:
+        with _one_sentence(file):
+            return list(tokenizer.encode(text).ids)
+
+    return tokenize
 
 
-def _sentencepiece(model: bytes) -> Tokenize:
+def _sentencepiece(model: bytes, file: Path) -> Tokenize:
     from sentencepiece import SentencePieceProcessor
 
-    processor = SentencePieceProcessor(model_proto=model)
-    return lambda text: [*processor.encode(text), processor.eos_id()]
+    with _one_sentence(file):
+        processor = SentencePieceProcessor(model_proto=model)
+
+    def tokenize(text: str) -> list[int]:
+        with _one_sentence(file):
+            return [*processor.encode(text), processor.eos_id()]
+
+    return tokenize
+
+
+@contextmanager
+def _one_sentence(file: Path) -> Iterator[None]:
+    """For what tokenizers do with a file: they raise Exception itself, or Rust's panic, which no `except` can name."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error) in (Exception, RuntimeError, ValueError) or type(error).__name__ == "PanicException":
+            raise SakugaError(
+                f"{file} holds no tokenizer that can be used ({brief(str(error))}); take the one that belongs to the model"
+            ) from error
+        raise

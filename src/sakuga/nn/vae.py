@@ -3,7 +3,6 @@
 Shapes: B batch, C channels, F frames (pixels) or latent frames, H W size.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import Vae
-from .weights import fill, read_tensors
+from .weights import fill, read_object, read_tensors
 
+MOST = 1e6  # that a mean or a deviation of latents can be; those of Wan are about 1
 _STEMS = (
     (r"^(encoder|decoder)\.conv1\.", r"\1.conv_in."),
     (r"^(encoder|decoder)\.middle\.0\.", r"\1.mid_block.resnets.0."),
@@ -44,14 +44,14 @@ def diffusers_key(key: str, facts: Vae) -> str:
         key = re.sub(pattern, name, key)
     if facts.residual:  # Wan 2.2: encoder.downsamples.LEVEL.downsamples.LAYER
         key = re.sub(
-            r"(encoder|decoder)\.(down|up)samples\.(\d+)\.(?:down|up)samples\.(\d+)\.",
+            r"(encoder|decoder)\.(down|up)samples\.(\d{1,3})\.(?:down|up)samples\.(\d{1,3})\.",
             lambda m: (
                 f"{m[1]}.{m[2]}_blocks.{m[3]}."
                 + (f"resnets.{m[4]}." if int(m[4]) < (down if m[2] == "down" else up) else f"{m[2]}sampler.")
             ),
             key,
         )
-    elif found := re.match(r"decoder\.upsamples\.(\d+)\.(.*)", key):
+    elif found := re.match(r"decoder\.upsamples\.(\d{1,3})\.(.*)", key):
         level, layer = divmod(int(found[1]), up + 1)
         key = f"decoder.up_blocks.{level}." + (f"resnets.{layer}" if layer < up else "upsamplers.0") + f".{found[2]}"
     else:
@@ -122,17 +122,29 @@ def load_vae(facts: Vae, path: Path, dtype: torch.dtype = torch.float32, device:
     """The VAE of that row from a diffusers folder or from an official file (.pth or .safetensors)."""
     config = vae_config(facts)
     if path.is_dir():
-        given = _folder_config(path)
-        config |= {key: given[key] for key in ("latents_mean", "latents_std") if key in given}
+        config |= _statistics(path, facts.channels)
     model = make_vae(config)
     tensors = ((diffusers_key(key, facts), tensor) for key, tensor in read_tensors(path))
     fill(model, tensors, path, lambda _: dtype, device)
     return VaeDoor(model)
 
 
-def _folder_config(folder: Path) -> dict[str, Any]:
+def _statistics(folder: Path, channels: int) -> dict[str, list[float]]:
+    """Mean and deviation of the latents, where the folder's config.json gives them."""
     file = folder / "config.json"
     if not file.is_file():
         raise SakugaError(f"{folder} has no config.json; give a VAE folder of diffusers, or the VAE's single file")
-    config: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return config
+    config = read_object(file)
+    found: dict[str, list[float]] = {}
+    for key, least in (("latents_mean", -MOST), ("latents_std", 1 / MOST)):
+        if key not in config:
+            continue
+        values = config[key]
+        if not isinstance(values, list) or len(values) != channels or not all(_within(least, v) for v in values):
+            raise SakugaError(f"{file}: {key} is not a number for each of the {channels} channels; download it again")
+        found[key] = values
+    return found
+
+
+def _within(least: float, value: object) -> bool:
+    return isinstance(value, int | float) and least <= value <= MOST

@@ -55,7 +55,7 @@ def _current(project: Project) -> list[dict[str, Any]]:
 
 def _adopted(project: Project, given: Path | str) -> str:
     """The name of an adopted folder, from that name or its path."""
-    full = Path(given).resolve()
+    full = files.resolved(given)
     for row in _current(project):
         if str(given) == row["name"] or full in (Path(row["path"]), _root(project, row)):
             return str(row["name"])
@@ -64,13 +64,13 @@ def _adopted(project: Project, given: Path | str) -> str:
 
 
 def _folder(project: Project, given: Path) -> Path:
-    full = given.resolve()
+    full = files.resolved(given)
     if full.is_file():
         raise SakugaError(f"{given} is a file; name the folder it is in, or `sakuga add` it if it is a film")
     if not full.is_dir():
         raise SakugaError(f"{given} is not there; check the path")
-    if _readable(full) != str(full):
-        raise SakugaError(f"the name of {_readable(full)} is not UTF-8; rename the folder")
+    if files.readable(full) != str(full):
+        raise SakugaError(f"the name of {files.readable(full)} is not UTF-8; rename the folder")
     if any(made == full or made in full.parents for made in _made(project)):
         raise SakugaError(f"{given} is what this project makes itself; name a folder of your own")
     if not _look(project, full).media:
@@ -117,11 +117,6 @@ def _stored(row: Mapping[str, Any]) -> str:
 
 def _made(project: Project) -> set[Path]:
     return {(project.folder / folder).resolve() for folder in MADE}
-
-
-def _readable(path: Path) -> str:
-    """A path as text that can be stored: a name that is not UTF-8 is spelled out."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -201,7 +196,7 @@ def _failing(name: str, reason: str) -> Item:
 
 def _full(folder: str, root: Path, path: Path) -> str:
     """The name of an adopted folder, and the way from there to a file."""
-    return f"{folder}/{_readable(path.relative_to(root)).replace(os.sep, '/')}"
+    return f"{folder}/{files.readable(path.relative_to(root)).replace(os.sep, '/')}"
 
 
 def _names(folder: str, root: Path, inside: _Inside) -> dict[Path, str]:
@@ -214,8 +209,8 @@ def _names(folder: str, root: Path, inside: _Inside) -> dict[Path, str]:
 
 def _item(project: Project, row: Mapping[str, Any], root: Path, path: Path, name: str) -> Item:
     way = path.relative_to(root)
-    if _readable(way) != str(way):
-        return _failing(name, f"the name of {_readable(path)} is not UTF-8; rename the file")
+    if not all(files.fits(words.name) for words in (path.with_suffix(".txt"), Path(f"{name}.txt"))):
+        return _failing(name, f"the name of {path} leaves no room for a .txt beside it; rename the file, shorter")
     try:
         sha256 = project.sha256(path)
     except SakugaError as error:
@@ -302,6 +297,6 @@ def _clip(path: Path, scratch: Scratch) -> dict[str, Any]:
 
 
 STAGE = Stage(
-    "adopt", version=1, takes="source_folder", gives=("item", "finding"), settings=Settings, items=_items, work=_work,
+    "adopt", version=2, takes="source_folder", gives=("item", "finding"), settings=Settings, items=_items, work=_work,
     unit="files",
 )  # fmt: skip

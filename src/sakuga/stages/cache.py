@@ -33,7 +33,9 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
     samples = encoded_samples(project)
     texts = {sample.text: sample.caption for sample in samples}
     items = [
-        Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=f"caption '{shorten(words, 40)}'")
+        Item(
+            key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=f"caption '{shorten(words, 40)}'"
+        )
         for key, words in texts.items()
     ]
     latents = {sample.latent: sample for sample in samples}

@@ -4,12 +4,14 @@ The .txt stands beside the item's file; for an adopted file it stands in the pro
 only read.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core import captions
+from ..core.errors import SakugaError
 from ..core.project import Project
 from ..core.settings import CaptionSettings
 from ..core.stage import Item, Rows, Scratch, Stage, inline
@@ -18,6 +20,7 @@ from ..core.stage import Item, Rows, Scratch, Stage, inline
 _LIGHT = ((0.15, "a very dark scene"), (0.35, "a dark scene"), (0.65, "an evenly lit scene"), (1.0, "a bright scene"))
 _MOTION = ((0.004, "hardly anything moves"), (0.02, "calm movement"), (0.06, "lively movement"), (1.0, "fast movement"))
 
+AHEAD_SECONDS = 60.0
 QUERY = """
 SELECT item.name, item.file, item.kind, item.folder, shot.film, shot.seconds, shot.brightness, shot.motion
 FROM item LEFT JOIN shot ON shot.name = item.shot ORDER BY item.name
@@ -25,6 +28,8 @@ FROM item LEFT JOIN shot ON shot.name = item.shot ORDER BY item.name
 
 
 def _items(project: Project, settings: CaptionSettings) -> list[Item]:
+    # before people's words are taken in: what is written in between looks other than it did here
+    seen = {row["name"]: captions.look(project.path(captions.own(row))) for row in project.rows(QUERY)}
     unreadable = captions.sync(project)
     words = captions.current(project)
     items = []
@@ -34,24 +39,56 @@ def _items(project: Project, settings: CaptionSettings) -> list[Item]:
         place = captions.place(project, row)
         content = row | {"trigger": project.settings.trigger, "by_person": by_person, "place": place}
         facts = content | {"now": known.text if known else None, "unreadable": row["name"] in unreadable}
-        items.append(Item(row["name"], content, facts | {"path": str(project.path(place)) if place else None}))
+        facts |= {"path": str(project.path(place)) if place else None, "seen": seen.get(row["name"])}
+        items.append(Item(row["name"], content, facts))
     return items
 
 
 def _work(facts: Mapping[str, Any], settings: CaptionSettings, scratch: Scratch) -> Rows:
-    if facts["unreadable"]:  # a person's words all the same: they stay as they are, and check tells of them
-        if facts["place"]:
-            scratch.file(facts["place"]).write_bytes(Path(facts["path"]).read_bytes())
+    if facts["unreadable"] and not facts["place"]:
         return {}
-    text = facts["by_person"]
-    rows: Rows = {}
-    if not text:  # a file that a person emptied holds no words of theirs
-        text = from_template(settings.template, facts)
-        if text != facts["now"]:
-            rows = {"caption": [{"item": facts["name"], "text": text, "origin": "template", "made": time.time()}]}
+    # a file that a person emptied holds no words of theirs
+    text, origin = facts["by_person"] or from_template(settings.template, facts), "template"
+    kept = _kept(facts) if facts["place"] else None
+    if kept is not None:
+        text, origin = _readable(kept, facts), captions.PERSON
     if facts["place"]:
-        scratch.file(facts["place"]).write_text(text + "\n", encoding="utf-8", newline="\n")
-    return rows
+        _write(scratch.file(facts["place"]), kept, text)
+    if text in (None, facts["now"]):
+        return {}
+    return {"caption": [{"item": facts["name"], "text": text, "origin": origin, "made": time.time()}]}
+
+
+def _kept(facts: Mapping[str, Any]) -> bytes | None:
+    """What stays as it is: words that cannot be read (check tells of them), or that came while this stage was at work."""
+    path = Path(facts["path"])
+    if not facts["unreadable"] and captions.look(path) == facts["seen"]:
+        return None
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SakugaError(
+            f"the words in {path} cannot be looked at: {error.strerror}; mend that, or remove it"
+        ) from error
+    return raw if _readable(raw, facts) != "" else None
+
+
+def _readable(raw: bytes, facts: Mapping[str, Any]) -> str | None:
+    try:
+        return captions.decoded(raw, facts["name"])
+    except SakugaError:
+        return None
+
+
+def _write(target: Path, kept: bytes | None, text: str | None) -> None:
+    if kept is None:
+        target.write_text(f"{text}\n", encoding="utf-8", newline="\n")
+        return
+    target.write_bytes(kept)
+    # younger than the mark that this item is begun: a person's words even if the command is killed before it is done
+    os.utime(target, (time.time() + AHEAD_SECONDS,) * 2)
 
 
 def from_template(template: str, facts: Mapping[str, Any]) -> str:

@@ -28,20 +28,25 @@ def _items(project: Project, settings: CheckSettings) -> list[Item]:
         samples, drops = enumerate_samples([facts[row["name"]]], project.settings.sections, project.member)
         record = {
             "name": row["name"], "path": str(path), "kind": row["kind"], "frames": row["frames"], "sha256": row["sha256"],
-            "folder": row["folder"],
+            "folder": row["folder"], "file": row["file"],
             "now": project.sha256(path) if path.is_file() else "",
             "caption": caption.text if caption else None, "caption_fault": faults.get(row["name"], ""),
             "trigger": project.settings.trigger,
             "used": bool(samples), "drops": [d.reason for d in drops],
         }  # fmt: skip
-        items.append(Item(row["name"], record, record))
+        # a project may move, and its own files with it
+        content = {key: value for key, value in record.items() if key != "path" or row["folder"]}
+        items.append(Item(row["name"], content, record))
     return items
 
 
 def _work(facts: Mapping[str, Any], settings: CheckSettings, scratch: Scratch) -> Rows:
-    findings = _file_findings(facts) + _caption_findings(facts, settings)
-    rule: tuple[str, str] = ("warning", "fewer-samples") if facts["used"] else ("error", "too-short")
-    findings += [(*rule, reason) for reason in facts["drops"]]
+    found = _file_findings(facts)
+    if not facts["folder"]:
+        found = [(*finding[:2], finding[2].replace(facts["path"], facts["file"])) for finding in found]
+    findings = found + _caption_findings(facts, settings)
+    rule = "fewer-samples" if facts["used"] else "too-short"
+    findings += [("warning", rule, reason) for reason in facts["drops"]]
     if not facts["used"] and not facts["drops"]:
         findings.append(("warning", "unused", "no section of sakuga.toml takes it"))
     columns = ("severity", "rule", "reason")
@@ -79,12 +84,13 @@ def _caption_findings(facts: Mapping[str, Any], settings: CheckSettings) -> list
         return [("error", "caption-missing", "it has no caption; run `sakuga caption`, or write one beside it")]
     found: list[Finding] = []
     if len(text.split()) < settings.min_words:
-        found.append(("warning", "caption-short", f"the caption has {len(text.split())} words"))
+        count = len(text.split())
+        found.append(("warning", "caption-short", f"the caption has {count} word{'s' * (count != 1)}"))
     if trigger and not text.startswith(trigger):
         found.append(("warning", "trigger-missing", f"the caption does not start with the trigger '{trigger}'"))
     return found
 
 
 STAGE = Stage(
-    "check", version=1, takes="item", gives=("finding",), settings=CheckSettings, items=_items, work=_work, unit="items"
+    "check", version=2, takes="item", gives=("finding",), settings=CheckSettings, items=_items, work=_work, unit="items"
 )

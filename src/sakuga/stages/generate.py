@@ -1,9 +1,12 @@
 """generate: a video from a prompt, with the LoRA of this project, of a file, or with none."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from torch import Tensor
 
 from ..core import models, runs
 from ..core.errors import SakugaError
@@ -11,18 +14,21 @@ from ..core.files import move_into_place, safe_stem
 from ..core.media.clip import write_clip
 from ..core.progress import Progress, Silent
 from ..core.project import Project
+from ..core.prompts import PromptLine
 from ..core.settings import GenerateSettings
 from ..nn.denoise import StepReport, Transformer
 from ..nn.device import pick_device, pick_dtype
 from ..nn.lora import apply, load_lora
 from ..nn.parts import Parts
 from ..nn.render import Request, fit_size, latents_of, pictures_of
+from ..nn.transformer import WanTransformer
 
 NONE = "none"
 _WITH_CHECKPOINT = """
 SELECT run.name FROM checkpoint JOIN run_expert ON run_expert.id = run_expert JOIN run ON run.id = run
 ORDER BY run.id DESC LIMIT 1
 """
+_Sampled = tuple[Tensor, list[str]]
 _PAIR = re.compile(r"(?P<stem>.*)-(?P<expert>high|low)$")
 
 
@@ -31,6 +37,8 @@ class Video:
     """What was generated. `unused` names what of the LoRA files no layer could take."""
 
     path: Path
+    prompt: str
+    seed: int
     width: int
     height: int
     frames: int
@@ -39,57 +47,98 @@ class Video:
     unused: list[str]
 
 
-def generate(project: Project, prompt: str, settings: GenerateSettings, progress: Progress | None = None) -> Video:
-    """Make one video, written to `settings.out` or into the project's `generated` folder."""
-    progress = progress or Silent()
-    member = project.member
+def generate(
+    project: Project, lines: Sequence[PromptLine], settings: GenerateSettings, progress: Progress | None = None
+) -> list[Video]:
+    """Make a video of each prompt, written to `settings.out` or into the project's `generated` folder.
+
+    What a line says goes before the settings. The encoder and the transformer are loaded once for all.
+    """
     loras = find_loras(project, settings.lora)
     device = pick_device(settings.device)
-    parts = Parts(member, models.of_project(project), device, pick_dtype(settings.precision, device))
-    width, height = member.sizes[0]
-    size = fit_size(member, settings.width or width, settings.height or height, settings.frames or member.frames)
-    words, negative = parts.text().encode([prompt, settings.negative])
-    request = Request(
-        words, negative, *size, seed=settings.seed, steps=settings.steps, shift=settings.shift,
-        guidance=settings.guidance, sampler=settings.sampler,
-    )  # fmt: skip
+    parts = Parts(project.member, models.of_project(project), device, pick_dtype(settings.precision, device))
+    asked = [_with_line(settings, line) for line in lines]
+    requests = _requests(parts, lines, asked)
     experts = _WithLora(parts, loras, settings.strength)
-    steps: list[str] = []
-    progress.start("generate", settings.steps or member.steps, "steps")
+    sampled: list[_Sampled] = []
+    videos: list[Video] = []
+    try:
+        _sample(experts, requests, sampled, progress or Silent())
+    finally:  # also when it is stopped: what was sampled is not lost
+        experts.release()
+        for line, wanted, request, (latents, steps) in zip(lines, asked, requests, sampled, strict=False):
+            path = _out(project, line.text, wanted, alone=len(lines) == 1)
+            _write(path, pictures_of(parts.vae(), latents), parts.member.fps)
+            size = request.width, request.height, request.frames
+            videos.append(Video(path, line.text, request.seed, *size, steps, loras, sorted(set(experts.unused))))
+    return videos
 
-    def on_step(report: StepReport) -> None:
-        steps.append(report.expert)
-        progress.advance(1, report.expert)
 
-    latents = latents_of(member, experts, request, device, on_step)
-    path = _out(project, prompt, settings)
+def _sample(experts: "_WithLora", requests: Sequence[Request], sampled: list[_Sampled], progress: Progress) -> None:
+    """Add the latents of each request to `sampled`, with the expert of each step."""
+    member, device = experts.parts.member, experts.parts.device
+    progress.start("generate", sum(request.steps or member.steps for request in requests), "steps")
+    for request in requests:
+        steps: list[str] = []
+
+        def on_step(report: StepReport, steps: list[str] = steps) -> None:
+            steps.append(report.expert)
+            progress.advance(1, report.expert)
+
+        sampled.append((latents_of(member, experts, request, device, on_step), steps))
+
+
+def _with_line(settings: GenerateSettings, line: PromptLine) -> GenerateSettings:
+    said = {name: getattr(line, name) for name in GenerateSettings.model_fields if hasattr(line, name)}
+    return settings.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+
+def _requests(parts: Parts, lines: Sequence[PromptLine], asked: Sequence[GenerateSettings]) -> list[Request]:
+    member = parts.member
+    texts = sorted({text for line, s in zip(lines, asked, strict=True) for text in (line.text, s.negative)})
+    words = {text: parts.text().encode([text])[0] for text in texts}
+    width, height = member.sizes[0]
+    return [
+        Request(
+            words[line.text], words[s.negative],
+            *fit_size(member, s.width or width, s.height or height, s.frames or member.frames),
+            seed=s.seed, steps=s.steps, shift=s.shift, guidance=s.guidance, sampler=s.sampler,
+        )
+        for line, s in zip(lines, asked, strict=True)
+    ]  # fmt: skip
+
+
+def _write(path: Path, frames_FHWC: np.ndarray, fps: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    frames = pictures_of(parts.vae(), latents)
-    write_clip(temporary, iter(frames), member.fps)
+    write_clip(temporary, iter(frames_FHWC), fps)
     move_into_place(temporary, path)
-    return Video(path, *size, steps, loras, sorted(set(experts.unused)))
 
 
-class _WithLora(Mapping[str, Transformer]):
+class _WithLora:
     """Each expert, opened when its turn comes, with its LoRA on."""
 
     def __init__(self, parts: Parts, loras: dict[str, Path], strength: float) -> None:
         self.parts, self.loras, self.strength = parts, loras, strength
         self.unused: list[str] = []
+        self.name = ""
+        self.model: WanTransformer | None = None
 
     def __getitem__(self, name: str) -> Transformer:
-        self.parts.release()  # never one that wears a LoRA already
+        if self.model is None or name != self.name:
+            self.release()  # before the next is loaded: there may be room for one
+            self.name, self.model = name, self._open(name)
+        return self.model
+
+    def _open(self, name: str) -> WanTransformer:
         model = self.parts.transformer(name)
         if name in self.loras:
             self.unused += apply(model, load_lora(self.loras[name]), self.strength).unused
         return model
 
-    def __iter__(self) -> Iterator[str]:
-        return (expert.name for expert in self.parts.member.experts)
-
-    def __len__(self) -> int:
-        return len(self.parts.member.experts)
+    def release(self) -> None:
+        self.model = None
+        self.parts.release()
 
 
 def find_loras(project: Project, wanted: str | None) -> dict[str, Path]:
@@ -120,14 +169,13 @@ def _of_file(path: Path, names: list[str]) -> dict[str, Path]:
     return {name: file for name, file in both.items() if file.is_file()}
 
 
-def _out(project: Project, prompt: str, settings: GenerateSettings) -> Path:
+def _out(project: Project, prompt: str, settings: GenerateSettings, alone: bool) -> Path:
     """The file that was asked for; else a name that is not taken, in the folder asked for or in `generated`."""
     folder = project.folder / "generated"
     if settings.out is not None:
-        asked = Path(settings.out)
-        if not asked.is_dir():
-            return asked
-        folder = asked
+        folder = Path(settings.out)
+        if alone and not folder.is_dir():
+            return folder
     stem = f"{safe_stem(prompt, 48)}-{settings.seed}"
     number = 1
     while (folder / f"{stem}-{number}.mp4").exists():

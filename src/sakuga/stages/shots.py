@@ -118,6 +118,6 @@ def _unpack_picture(data: bytes) -> np.ndarray:
 
 
 STAGE = Stage(
-    "shots", version=1, takes="film", gives=("timeline", "shot"), settings=ShotSettings, items=_items, work=_work,
+    "shots", version=2, takes="film", gives=("timeline", "shot"), settings=ShotSettings, items=_items, work=_work,
     unit="frames",
 )  # fmt: skip

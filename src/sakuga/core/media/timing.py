@@ -1,8 +1,8 @@
 """Time in rational numbers: which frame of a film is shown when, and how a constant rate is told from a variable one.
 
-A film's timestamps are rounded to the container's tick (Matroska: a millisecond). Where all of them lie within one tick
-of a constant rate they are replaced by that rate's exact times; otherwise the film has a variable rate and its
-timestamps count as they are.
+A film's timestamps are rounded to the container's tick (Matroska: a millisecond, which a film keeps when it is copied
+into another container). Where all of them lie within one tick of a constant rate they are replaced by that rate's exact
+times; otherwise the film has a variable rate and its timestamps count as they are.
 """
 
 from bisect import bisect_right
@@ -11,6 +11,7 @@ from fractions import Fraction
 from math import lcm
 
 _NTSC = Fraction(1000, 1001)
+_MILLISECOND = Fraction(1, 1000)
 KNOWN_RATES: tuple[Fraction, ...] = tuple(
     rate
     for base in (24, 25, 30, 60, 50, 48, 12, 15, 10, 16, 20, 8, 6, 5, 18, 72, 90, 100, 120, 144, 240)
@@ -26,6 +27,7 @@ def snap_rate(timestamps: Sequence[Fraction], tick: Fraction, declared: Fraction
     """
     if len(timestamps) < 2:
         return declared
+    tick = _tick_of(timestamps, tick)
     base = lcm(tick.denominator, *(t.denominator for t in timestamps))
     first = timestamps[0]
     ticks = [(t - first).numerator * (base // (t - first).denominator) for t in timestamps]
@@ -36,6 +38,12 @@ def snap_rate(timestamps: Sequence[Fraction], tick: Fraction, declared: Fraction
             return rate
     fits = [(off, n) for n, rate in enumerate(others) if (off := _deviation(ticks, base, rate, allowed)) is not None]
     return others[min(fits)[1]] if fits else None
+
+
+def _tick_of(timestamps: Sequence[Fraction], tick: Fraction) -> Fraction:
+    """What the timestamps are rounded to: `tick`, or whole milliseconds in a container that could tell more."""
+    whole = all(((t - timestamps[0]) * 1000).denominator == 1 for t in timestamps)
+    return max(tick, _MILLISECOND) if whole else tick
 
 
 def _candidates(declared: Fraction | None) -> tuple[list[Fraction], list[Fraction]]:

@@ -271,10 +271,9 @@ class _Training:
     def _preview(self, number: int) -> None:
         if not self.previews.lines:
             return
-        names = [expert.name for expert in self.parts.member.experts]
         self.model.eval()
         self.seams.progress.advance(0, "making previews")
-        experts = Experts(self.expert.name, self.model, self._other, names)
+        experts = Experts(self.expert.name, self.model, self._other)
         for path in self.previews.make(self.run.id, self.run.folder, number, experts):
             self.seams.progress.say(f"step {number}: preview {path.name}")
 

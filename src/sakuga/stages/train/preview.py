@@ -1,37 +1,30 @@
 """Previews: videos of a prompt file's prompts, made with the LoRA as it is at a step, with the same noise each time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...core import store
-from ...core.errors import SakugaError
 from ...core.family import NEGATIVE_PROMPT
 from ...core.files import move_into_place
 from ...core.media.clip import write_clip
 from ...core.project import Project, relative_to
-from ...core.prompts import PromptLine, parse_prompts
+from ...core.prompts import PromptLine, read_prompts
 from ...nn.denoise import Transformer
 from ...nn.parts import Parts
 from ...nn.render import Request, fit_size, latents_of, pictures_of
 
 
-class Experts(Mapping[str, Transformer]):
+class Experts:
     """The expert in training as it stands, and the others opened when the sampler hands over to them."""
 
-    def __init__(self, name: str, model: Transformer, other: Callable[[str], Transformer], names: list[str]) -> None:
-        self.name, self.model, self.other, self.names = name, model, other, names
+    def __init__(self, name: str, model: Transformer, other: Callable[[str], Transformer]) -> None:
+        self.name, self.model, self.other = name, model, other
 
     def __getitem__(self, name: str) -> Transformer:
         return self.model if name == self.name else self.other(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 class Previews:
@@ -69,18 +62,3 @@ class Previews:
         words = self.encoded[line.text], self.encoded[line.negative or NEGATIVE_PROMPT]
         seed = line.seed if line.seed is not None else 1
         return Request(*words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=line.guidance)
-
-
-def read_prompts(path: Path) -> list[PromptLine]:
-    """The prompts of a file. Raises SakugaError where it is not there or holds none."""
-    try:
-        lines = parse_prompts(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SakugaError(f"the prompt file {path} cannot be read: {error.strerror}; correct train.prompts") from error
-    except UnicodeDecodeError as error:
-        raise SakugaError(f"the prompt file {path} is not UTF-8 text; save it as UTF-8 in an editor") from error
-    except SakugaError as error:
-        raise SakugaError(f"{path}: {error}") from error
-    if not lines:
-        raise SakugaError(f"the prompt file {path} holds no prompt; write one to a line")
-    return lines

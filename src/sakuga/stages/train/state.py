@@ -1,17 +1,21 @@
 """A run on disk: checkpoints for other programs, and the state from which it goes on bit for bit."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ...core.errors import SakugaError
 from ...core.files import write_atomic
 from ...nn.lora import LoraSet, LoraTensors
+from ...nn.weights import BROKEN, brief
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,29 @@ def load_state(path: Path) -> State:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        step, alphas = int(metadata["step"]), json.loads(metadata["alphas"])
-        tensors = {name: LoraTensors(found[f"A.{name}"], found[f"B.{name}"], alpha) for name, alpha in alphas.items()}
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise SakugaError(f"{path} is not the state of a run ({error}); start a new run with another --name") from error
-    moments: list[dict[str, Tensor]] = [{} for _ in range(2 * len(tensors))]
-    for key, value in found.items():
-        if key.startswith("moment."):
-            _, number, name = key.split(".")
-            moments[int(number)][name] = value
+        return _state(metadata, found)
+    except (*BROKEN, KeyError, ValueError, TypeError, OverflowError) as error:
+        why = brief(str(error))
+        raise SakugaError(f"{path} is not the state of a run ({why}); start a new run with another --name") from error
+
+
+def _state(metadata: dict[str, str], found: dict[str, Tensor]) -> State:
+    """The state that a file's tensors make. Raises KeyError for what is missing, ValueError and the like for what is odd."""
+    step, alphas = int(metadata["step"]), json.loads(metadata["alphas"])
+    if step < 1 or not isinstance(alphas, dict) or not all(math.isfinite(alpha) for alpha in alphas.values()):
+        raise ValueError("its step or its alphas cannot be")
+    tensors: dict[str, LoraTensors] = {}
+    moments: list[dict[str, Tensor]] = []
+    for name, alpha in alphas.items():
+        tensors[name] = LoraTensors(found[f"A.{name}"], found[f"B.{name}"], alpha)
+        for half in (tensors[name].A, tensors[name].B):
+            saved = {key: found[f"moment.{len(moments)}.{key}"] for key in MOMENTS}
+            shapes = tuple(value.shape for value in saved.values())
+            if half.ndim != 2 or shapes != ((), half.shape, half.shape):
+                raise ValueError(f"the moments of {name} have other shapes than it has")
+            if {half.dtype, *(value.dtype for value in saved.values())} != {torch.float32} or not saved["step"] > 0:
+                raise ValueError(f"the moments of {name} are not the numbers of an optimizer")
+            moments.append(saved)
     return State(step, tensors, moments)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import api
-from .core.files import move_into_place
-from .core.media.clip import write_clip
-from .core.progress import Progress
+from .. import api
+from ..core.files import move_into_place
+from ..core.media.clip import write_clip
+from ..core.progress import Progress
 
 TRIGGER, MODEL = "DemoStyle", "tiny"
 STEPS, SIZE, RATE, SHOTS, SHOT_SECONDS = 30, (320, 240), 24, 8, 2
