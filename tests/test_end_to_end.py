@@ -52,7 +52,7 @@ def test_from_a_film_to_a_lora_that_diffusers_loads(
     (published,) = sakuga("publish", "--precision", "fp32", "--json")
 
     tiny, weights = member("tiny"), Path("models/transformer.safetensors")
-    x, t = torch.randn(1, 16, 3, 8, 12, generator=torch.Generator().manual_seed(1)), torch.tensor([100.0])
+    x, t = torch.randn(1, 32, 3, 8, 12, generator=torch.Generator().manual_seed(1)), torch.tensor([100.0])
     text = torch.randn(1, tiny.text.length, tiny.text.dim, generator=torch.Generator().manual_seed(2))
     model = load_transformer(tiny.transformer, weights, torch.float32, "cpu")
     with torch.no_grad():

@@ -116,6 +116,6 @@ def test_other_weights_are_another_cache(cached: Project, tmp_path: Path) -> Non
     vae = cached.folder / "models" / "vae" / "config.json"
     text = vae.read_text("utf-8")
     vae.unlink()  # shared with the project this one was copied from
-    vae.write_text(text.replace('"z_dim": 16', '"z_dim": 16 '), "utf-8")
+    vae.write_text(text.replace('"z_dim": 32', '"z_dim": 32 '), "utf-8")
     summary = api.cache(cached)
     assert len(summary.done) == 8 and len(summary.unchanged) == len({s.text for s in encoded_samples(cached)})

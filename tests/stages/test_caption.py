@@ -10,6 +10,7 @@ from sakuga import api
 from sakuga.core import captions
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project, change_config
+from sakuga.core.settings import CaptionSettings
 from sakuga.stages import caption as stage
 from sakuga.stages.caption import from_template
 
@@ -54,12 +55,12 @@ def edited_at_work(monkeypatch: pytest.MonkeyPatch, edit: Callable[[], object]) 
     """Do what a person does in an editor while the words of the clip are being made."""
     make = stage.from_template
 
-    def slow(template: str, facts: Any) -> str:
+    def slow(facts: Any, settings: CaptionSettings, opened: Any) -> str:
         if facts["name"] == CLIP:
             edit()
-        return make(template, facts)
+        return make(facts, settings)
 
-    monkeypatch.setattr(stage, "from_template", slow)
+    monkeypatch.setitem(stage.CAPTIONERS, "template", stage.Captioner(slow))
 
 
 @pytest.mark.parametrize("before", [None, "", "MyStyle. words of a person's\n"], ids=["template", "none", "person"])
@@ -175,7 +176,7 @@ def test_a_new_trigger_changes_the_templates_words_alone(exported: Project) -> N
 )
 def test_without_a_trigger_nothing_is_left_of_its_place(template: str, words: str) -> None:
     facts = {"trigger": "", "kind": "clip", "film": "x", "seconds": 2.5, "brightness": 0.2, "motion": 0.5}
-    assert from_template(template, facts) == words
+    assert from_template(facts, CaptionSettings(template=template)) == words
 
 
 def test_an_unknown_place_in_a_template_is_refused(exported: Project) -> None:

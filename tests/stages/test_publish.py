@@ -47,7 +47,7 @@ def test_diffusers_gives_the_same_output_with_the_published_file(
 ) -> None:
     (published,) = api.publish(trained, precision=precision)
     member, weights = trained.member, of_project(trained)["transformer"]
-    x, t = torch.randn(1, 16, 2, 8, 12, generator=torch.Generator().manual_seed(1)), torch.tensor([100.0])
+    x, t = torch.randn(1, 32, 2, 8, 12, generator=torch.Generator().manual_seed(1)), torch.tensor([100.0])
     text = torch.randn(1, member.text.length, member.text.dim, generator=torch.Generator().manual_seed(2))
     model = load_transformer(member.transformer, weights, torch.float32, "cpu")
     with torch.no_grad():

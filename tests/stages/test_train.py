@@ -57,7 +57,7 @@ def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) 
     for draw in draws:
         batch = load(draw, cached.folder, torch.device("cpu"))
         x, e, t = batch.latent, batch.noise, draw.t
-        velocity = model((1 - t) * x + t * e, torch.tensor([1000 * t]), pad_text([batch.text[0]], 24))
+        velocity = model((1 - t) * x + t * e, torch.tensor([1000 * t]), pad_text([batch.text[0]], member.text.length))
         losses.append((velocity - (e - x)).square().mean())
     torch.stack(losses).mean().backward()
     gradients = [p.grad for p in lora.parameters() if p.grad is not None]

@@ -94,7 +94,12 @@ def models(*, common: Common = HERE) -> None:
     show.table(
         ("part", "size ", "licence", "found, or where to get it"),
         (
-            (f["role"], f"{f['gigabytes']:g} GB", f["licence"], f["path"] or f"missing: {f['name']} from {f['source']}")
+            (
+                f["role"],
+                f"{f['gigabytes']:g} GB",
+                f["licence"],
+                f"{f['path']} {f['remark']}".rstrip() if f["path"] else f"missing: {f['name']} from {f['source']}",
+            )
             for f in found
         ),
     )

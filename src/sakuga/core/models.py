@@ -9,6 +9,7 @@ from .files import fingerprint
 from .project import Project
 from .settings import ModelSettings
 
+EMBEDDED = Path(__file__).parents[1] / "embedded"  # the tiny members and the describers
 _MARKS = ("config.json", "tokenizer.json", "spiece.model", "model_index.json")
 _CONTENT = (".safetensors", ".pth", ".bin", ".json", ".model")
 
@@ -26,6 +27,14 @@ def _look(file: ModelFile, folder: Path) -> Path | None:
                 if found.is_file() or _holds_model(found):
                     return found
     return None
+
+
+def embedded(name: str) -> Path:
+    """A file that comes with Sakuga. Raises SakugaError where this installation lacks it."""
+    path = EMBEDDED / name
+    if not path.exists():
+        raise SakugaError(f"{path} is missing from this installation; install Sakuga again")
+    return path
 
 
 def folder_of(project: Project) -> Path:

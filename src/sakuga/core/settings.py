@@ -85,9 +85,11 @@ class ExportSettings(Settings):
 class CaptionSettings(Settings):
     """Writing a caption for every item that has none from a person."""
 
+    backend: Literal["template", "describer"] = setting(
+        "template", "What tells the shot: template (light and motion, as measured) or describer (of the demo's world)"
+    )
     template: str = setting(
-        "{trigger}. {shot}",
-        "What a caption is made of: {trigger}, {shot} (light and motion in words), {film}, {seconds}",
+        "{trigger}. {shot}", "What a caption is made of: {trigger}, {shot} (what the backend tells), {film}, {seconds}"
     )
 
     @field_validator("template")

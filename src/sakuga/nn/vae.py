@@ -122,26 +122,26 @@ def load_vae(facts: Vae, path: Path, dtype: torch.dtype = torch.float32, device:
     """The VAE of that row from a diffusers folder or from an official file (.pth or .safetensors)."""
     config = vae_config(facts)
     if path.is_dir():
-        config |= _statistics(path, facts.channels)
+        config |= _statistics(path, facts)
     model = make_vae(config)
     tensors = ((diffusers_key(key, facts), tensor) for key, tensor in read_tensors(path))
     fill(model, tensors, path, lambda _: dtype, device)
     return VaeDoor(model)
 
 
-def _statistics(folder: Path, channels: int) -> dict[str, list[float]]:
-    """Mean and deviation of the latents, where the folder's config.json gives them."""
+def _statistics(folder: Path, facts: Vae) -> dict[str, list[float]]:
+    """Mean and deviation of the latents by channel: those of the folder's config.json before those that are known."""
     file = folder / "config.json"
     if not file.is_file():
         raise SakugaError(f"{folder} has no config.json; give a VAE folder of diffusers, or the VAE's single file")
     config = read_object(file)
     found: dict[str, list[float]] = {}
-    for key, least in (("latents_mean", -MOST), ("latents_std", 1 / MOST)):
-        if key not in config:
-            continue
-        values = config[key]
-        if not isinstance(values, list) or len(values) != channels or not all(_within(least, v) for v in values):
-            raise SakugaError(f"{file}: {key} is not a number for each of the {channels} channels; download it again")
+    for key, known, least in (("latents_mean", facts.mean, -MOST), ("latents_std", facts.std, 1 / MOST)):
+        values = config.get(key, list(known))
+        if not isinstance(values, list) or len(values) != facts.channels or not all(_within(least, v) for v in values):
+            raise SakugaError(
+                f"{file}: {key} is not a number for each of the {facts.channels} channels; download it again"
+            )
         found[key] = values
     return found
 

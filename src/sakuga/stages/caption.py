@@ -6,15 +6,22 @@ only read.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core import captions
 from ..core.errors import SakugaError
+from ..core.media import film
+from ..core.media.fit import fit
+from ..core.media.picture import read_picture
+from ..core.models import embedded
 from ..core.project import Project
 from ..core.settings import CaptionSettings
-from ..core.stage import Item, Rows, Scratch, Stage, inline
+from ..core.stage import Item, Rows, Scratch, Stage
 
 # (up to this value, words): brightness and motion run from 0 to 1
 _LIGHT = ((0.15, "a very dark scene"), (0.35, "a dark scene"), (0.65, "an evenly lit scene"), (1.0, "a bright scene"))
@@ -38,7 +45,13 @@ def _items(project: Project, settings: CaptionSettings) -> list[Item]:
         by_person = known.text if known is not None and known.origin == captions.PERSON else None
         place = captions.place(project, row)
         content = row | {"trigger": project.settings.trigger, "by_person": by_person, "place": place}
-        facts = content | {"now": known.text if known else None, "unreadable": row["name"] in unreadable}
+        if settings.backend != "template":
+            content |= {"sha256": project.sha256(project.path(row["file"]))}
+        facts = (
+            content
+            | {"media": str(project.path(row["file"]))}
+            | {"now": known.text if known else None, "unreadable": row["name"] in unreadable}
+        )
         facts |= {"path": str(project.path(place)) if place else None, "seen": seen.get(row["name"])}
         items.append(Item(row["name"], content, facts))
     return items
@@ -48,7 +61,9 @@ def _work(facts: Mapping[str, Any], settings: CaptionSettings, scratch: Scratch)
     if facts["unreadable"] and not facts["place"]:
         return {}
     # a file that a person emptied holds no words of theirs
-    text, origin = facts["by_person"] or from_template(settings.template, facts), "template"
+    write = CAPTIONERS[settings.backend].write
+    text: str | None = facts["by_person"] or write(facts, settings, scratch.context)
+    origin: str = settings.backend
     kept = _kept(facts) if facts["place"] else None
     if kept is not None:
         text, origin = _readable(kept, facts), captions.PERSON
@@ -91,10 +106,48 @@ def _write(target: Path, kept: bytes | None, text: str | None) -> None:
     os.utime(target, (time.time() + AHEAD_SECONDS,) * 2)
 
 
-def from_template(template: str, facts: Mapping[str, Any]) -> str:
-    """The caption that a template gives for an item; without a trigger no empty first sentence is left."""
-    text = template.format(
-        trigger=facts["trigger"], shot=describe(facts), film=facts["film"] or "", seconds=f"{facts['seconds'] or 0:.1f}"
+@dataclass(frozen=True)
+class Captioner:
+    """How a backend writes the caption of an item, and what it opens once for all of them."""
+
+    write: Callable[[Mapping[str, Any], CaptionSettings, Any], str]
+    open: Callable[[Project], Any] = lambda project: None
+
+
+def from_template(facts: Mapping[str, Any], settings: CaptionSettings, _: Any = None) -> str:
+    """The template filled with what was measured of the shot."""
+    return _filled(facts, settings, describe(facts))
+
+
+def from_describer(facts: Mapping[str, Any], settings: CaptionSettings, describer: Any) -> str:
+    """The template filled with what the embedded describer sees in the file."""
+    known, path = describer.knowledge, Path(facts["media"])
+    if facts["kind"] == "still":
+        pictures = [read_picture(path)]
+    else:
+        count = len(film.scan_times(path))
+        first = max(0, (count - known.frames) // 2)
+        pictures = [rgb for _, rgb in film.frames(path, range(first, min(count, first + known.frames)))]
+    return _filled(facts, settings, describer.caption(np.stack([fit(p, known.width, known.height) for p in pictures])))
+
+
+def _open_describer(project: Project) -> Any:
+    from ..nn.describer import load_describer
+
+    return load_describer(embedded("describer.safetensors"))
+
+
+CAPTIONERS = {"template": Captioner(from_template), "describer": Captioner(from_describer, _open_describer)}
+
+
+def _open(project: Project, settings: CaptionSettings) -> Any:
+    return CAPTIONERS[settings.backend].open(project)
+
+
+def _filled(facts: Mapping[str, Any], settings: CaptionSettings, shot: str) -> str:
+    """The caption that the template gives for an item; without a trigger no empty first sentence is left."""
+    text = settings.template.format(
+        trigger=facts["trigger"], shot=shot, film=facts["film"] or "", seconds=f"{facts['seconds'] or 0:.1f}"
     )
     return text.strip() if facts["trigger"] else text.lstrip(" .,:;-").strip()
 
@@ -113,5 +166,5 @@ def _word(scale: tuple[tuple[float, str], ...], value: float) -> str:
 
 STAGE = Stage(
     "caption", version=1, takes="item", gives=(), appends=("caption",), settings=CaptionSettings, items=_items,
-    work=_work, unit="captions", context=inline,
+    work=_work, unit="captions", context=_open,
 )  # fmt: skip
