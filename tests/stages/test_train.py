@@ -23,7 +23,7 @@ from sakuga.nn.lora import inject, load_lora
 from sakuga.nn.text import pad_text
 from sakuga.nn.weights import load_transformer
 from sakuga.stages.train import Run, loop, record
-from sakuga.stages.train.data import Schedule, load
+from sakuga.stages.train.data import Schedule, load, together
 from sakuga.stages.train.state import load_state, state_path
 
 SMALL: dict[str, Any] = {"name": "r", "rank": 4, "learning_rate": 1e-2}
@@ -55,9 +55,9 @@ def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) 
     lora = inject(model, 4, 4.0, settings.seed)
     losses = []
     for draw in draws:
-        batch = load(draw, cached.folder, torch.device("cpu"))
+        batch = load([draw], cached.folder, torch.device("cpu"))
         x, e, t = batch.latent, batch.noise, draw.t
-        velocity = model((1 - t) * x + t * e, torch.tensor([1000 * t]), pad_text([batch.text[0]], member.text.length))
+        velocity = model((1 - t) * x + t * e, torch.tensor([1000 * t]), pad_text(batch.texts, member.text.length))
         losses.append((velocity - (e - x)).square().mean())
     torch.stack(losses).mean().backward()
     gradients = [p.grad for p in lora.parameters() if p.grad is not None]
@@ -66,6 +66,27 @@ def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) 
     assert row["norm"] == pytest.approx(norm, rel=1e-4)
     assert [r["loss"] for r in item_losses(cached)] == pytest.approx([float(x.detach()) for x in losses], rel=1e-5)
     assert row["loss"] == pytest.approx(sum(float(x.detach()) for x in losses) / 6, rel=1e-5)
+
+
+def test_samples_computed_at_once_give_the_same_step(cached: Project) -> None:
+    for batch in (1, 4):
+        train(cached, name=f"b{batch}", steps=2, accumulation=6, batch=batch)
+    one, four = ([r["loss"] for r in item_losses(cached)[n : n + 12]] for n in (0, 12))
+    assert four == pytest.approx(one, rel=1e-5) and len(set(one)) == 12
+    norms = [row["norm"] for row in cached.rows("SELECT norm FROM step ORDER BY run_expert, step")]
+    assert norms[2:] == pytest.approx(norms[:2], rel=1e-4)
+    (first,), (second,) = (
+        cached.rows("SELECT DISTINCT loss FROM validation WHERE run_expert = ? LIMIT 1", n) for n in (1, 2)
+    )
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-5)
+
+
+def test_only_samples_of_one_bucket_are_computed_at_once(cached: Project) -> None:
+    samples, settings = encoded_samples(cached), TrainSettings(accumulation=6)
+    draws = Schedule(samples, settings, cached.member.experts[0], cached.member.shift).step(1)
+    places = together(draws, 2)
+    assert sorted(place for each in places for place in each) == list(range(6)) and max(map(len, places)) == 2
+    assert all(len({draws[place].sample.frames for place in each}) == 1 for each in places)
 
 
 def test_every_epoch_shows_every_sample_once_in_another_order(cached: Project) -> None:

@@ -163,6 +163,7 @@ class TrainSettings(Settings):
     eps: float = setting(1e-8, "Epsilon of AdamW", gt=0)
     warmup: int = setting(0, "Steps over which the rate rises to its full value", unit="steps", ge=0)
     accumulation: int = setting(1, "Samples to an optimizer step", ge=1)
+    batch: int = setting(1, "Samples of a step that are computed at once, where they are of one bucket", ge=1)
     max_norm: float = setting(1.0, "Gradients are clipped to this norm", gt=0)
     time: Literal["sigmoid", "uniform"] = setting("sigmoid", "How noise levels are drawn before the shift")
     shift: float | None = setting(None, "Shift of the noise levels; the model's own by default", gt=0)

@@ -32,11 +32,12 @@ class Draw:
 
 @dataclass(frozen=True)
 class Batch:
-    """The tensors of a draw: latent and noise [1, C, F, H, W] in fp32, text [1, T, D] unpadded."""
+    """The tensors of draws of one bucket: latents and noise [B, C, F, H, W] in fp32, levels [B], texts [T, D] unpadded."""
 
     latent: Tensor
     noise: Tensor
-    text: Tensor
+    t: Tensor
+    texts: list[Tensor]
 
 
 class Schedule:
@@ -74,12 +75,22 @@ def _order(count: int, seed: int, epoch: int, expert: str) -> list[int]:
     return order_for(count, "order", seed, epoch, expert)
 
 
-def load(draw: Draw, project: Path, device: torch.device) -> Batch:
-    """Read a draw's latent and text from the cache, and draw its noise."""
-    latent = _read(project / latent_file(draw.sample.latent), "latent").float()[None]
-    text = _read(project / text_file(draw.sample.text), "text").float()[None]
-    noise = noise_for(latent.shape, *draw.noise)
-    return Batch(latent.to(device), noise.to(device), text.to(device))
+def together(draws: Sequence[Draw], most: int) -> list[list[int]]:
+    """Which draws (their places in `draws`) are computed at once: those of one bucket, at most `most`."""
+    buckets: dict[tuple[int, int, int], list[int]] = {}
+    for place, draw in enumerate(draws):
+        s = draw.sample
+        buckets.setdefault((s.width, s.height, s.frames), []).append(place)
+    return [places[n : n + most] for places in buckets.values() for n in range(0, len(places), most)]
+
+
+def load(draws: Sequence[Draw], project: Path, device: torch.device) -> Batch:
+    """Read the latents and texts of draws of one bucket from the cache, and draw their noise."""
+    latents = [_read(project / latent_file(draw.sample.latent), "latent").float() for draw in draws]
+    texts = [_read(project / text_file(draw.sample.text), "text").float().to(device) for draw in draws]
+    noise = [noise_for((1, *latent.shape), *draw.noise) for latent, draw in zip(latents, draws, strict=True)]
+    t = torch.tensor([draw.t for draw in draws], dtype=torch.float32)
+    return Batch(torch.stack(latents).to(device), torch.cat(noise).to(device), t.to(device), texts)
 
 
 def _read(path: Path, name: str) -> Tensor:

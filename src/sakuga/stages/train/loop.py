@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from ...nn.text import pad_text
 from ...nn.transformer import WanTransformer
 from . import record
 from .board import Board
-from .data import Draw, Schedule, learning_rate, load
+from .data import Draw, Schedule, learning_rate, load, together
 from .measure import validate, validation_draws
 from .preview import Experts, Previews
 from .state import load_state, restore, save_state, state_path
@@ -170,13 +170,13 @@ class _Training:
         rate = learning_rate(number, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        losses: list[Tensor] = []
-        for draw in draws:
-            loss = self._loss(draw)
-            (loss / len(draws)).backward()
-            losses.append(loss.detach())
+        losses = torch.zeros(len(draws), device=self.parts.device)
+        for places in together(draws, self.settings.batch):
+            each_B = self._losses([draws[place] for place in places])
+            (each_B.sum() / len(draws)).backward()
+            losses[places] = each_B.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
-        each = torch.stack([*losses, norm.detach()]).tolist()  # the one wait for the device
+        each = torch.cat((losses, norm.detach()[None])).tolist()  # the one wait for the device
         self._check(number, draws, each)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -185,14 +185,13 @@ class _Training:
         mean = sum(each[:-1]) / len(draws)
         return StepReport(self.expert.name, number, self.schedule.steps, mean, rate, each[-1], seconds)
 
-    def _loss(self, draw: Draw) -> Tensor:
-        """The flow-matching loss of one draw, a scalar in fp32."""
-        batch = load(draw, self.project.folder, self.parts.device)
-        noised = flow.noise_latents(batch.latent, batch.noise, draw.t)
-        t_B = torch.full((1,), flow.model_time(draw.t), device=self.parts.device)
-        text = pad_text([batch.text[0]], self.parts.member.text.length)
-        velocity = self.model(noised, t_B, text)
-        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise)).mean()
+    def _losses(self, draws: Sequence[Draw]) -> Tensor:
+        """The flow-matching loss of each of the draws of one bucket, [B] in fp32."""
+        batch = load(draws, self.project.folder, self.parts.device)
+        noised = flow.noise_latents(batch.latent, batch.noise, batch.t)
+        text = pad_text(batch.texts, self.parts.member.text.length)
+        velocity = self.model(noised, flow.model_time(batch.t), text)
+        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise))
 
     def _check(self, number: int, draws: list[Draw], values: list[float]) -> None:
         if all(map(math.isfinite, values)):
@@ -222,7 +221,9 @@ class _Training:
         self.seams.on_step(report)
 
     def _validate(self, number: int, board: Board) -> None:
-        found = validate(self._loss, self.validation, lambda note: self.seams.progress.advance(0, note))
+        found = validate(
+            self._losses, self.validation, self.settings.batch, lambda note: self.seams.progress.advance(0, note)
+        )
         if not found:
             return
         with store.transaction(self.project.db):

@@ -11,7 +11,7 @@ from ...core.dataset import Encoded
 from ...core.family import Expert
 from ...core.settings import TrainSettings
 from ...nn import flow
-from .data import Draw
+from .data import Draw, together
 
 LEVELS = 8  # noise levels, at the middles of equal shares of what training draws
 MOST_SAMPLES = 16
@@ -33,11 +33,15 @@ def validation_draws(
 
 @torch.no_grad()
 def validate(
-    loss_of: Callable[[Draw], torch.Tensor], draws: dict[float, list[Draw]], told: Callable[[str], object]
+    losses_of: Callable[[list[Draw]], torch.Tensor],
+    draws: dict[float, list[Draw]],
+    batch: int,
+    told: Callable[[str], object],
 ) -> dict[float, float]:
     """The mean loss at each noise level; `told` hears how far it is, for it takes as long as many steps."""
     found: dict[float, float] = {}
     for t, at in draws.items():
         told(f"validating, {len(found)} of {len(draws)} noise levels")
-        found[t] = float(torch.stack([loss_of(draw) for draw in at]).mean())
+        losses = [losses_of([at[place] for place in places]) for places in together(at, batch)]
+        found[t] = float(torch.cat(losses).mean())
     return found
