@@ -57,10 +57,10 @@ def open_project(folder: Path | str = ".") -> Project:
 
 
 def make_model(project: Project) -> None:
-    """Make the files of a tiny model where they are missing; other models are never made."""
-    from .core.models import folder_of
+    """Make the files of a tiny model, with random weights, where this installation lacks them; no other is ever made."""
+    from .core.models import folder_of, is_embedded
 
-    if project.member.tiny:
+    if project.member.tiny and not is_embedded(project.member):
         from .nn.tiny import make_tiny
 
         make_tiny(project.member, folder_of(project))

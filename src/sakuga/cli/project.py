@@ -145,15 +145,38 @@ def settings(*, common: Common = HERE) -> None:
 
 
 @app.command
-def demo(folder: Path = Path("demo"), *, fresh: bool = False, json: bool = False) -> None:
-    """The whole way on a film made on the spot and a tiny model, on a CPU, in a minute.
+def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = False, json: bool = False) -> None:
+    """The whole way on films made on the spot and a tiny model, on a CPU, in minutes; ends with a report.
 
     Args:
-        folder: Where the demo's project goes
+        folder: Where the demo's films, project and report go
+        model: tiny, or tiny-experts for a model of two experts
         fresh: Begin anew instead of going on
         json: Print the result as JSON
     """
+    from ..core.models import EMBEDDED
+
+    if not (EMBEDDED / "describer.safetensors").exists():
+        _untrained(folder, fresh, json)
+        return
     from ..demo.run import run_demo
+
+    with show.progress() as progress:
+        result = run_demo(folder, fresh, progress, model)
+    if json:
+        show.print_json(result.as_json())
+        return
+    for line in result.headline:
+        show.say(line)
+    show.say(f"in {show.duration(result.seconds)}")
+    for path in result.lora:
+        show.say(f"LoRA:    {path}")
+    show.say(f"report:  {result.report}")
+    show.say(f"picture: {result.picture}")
+
+
+def _untrained(folder: Path, fresh: bool, json: bool) -> None:
+    from ..demo.untrained import run_demo
 
     with show.progress() as progress:
         result = run_demo(folder, fresh, progress)

@@ -37,6 +37,16 @@ def embedded(name: str) -> Path:
     return path
 
 
+def _comes_with(member: Member, file: ModelFile) -> Path | None:
+    """The file of a tiny member, where this installation has it."""
+    return _look(file, EMBEDDED) if member.tiny else None
+
+
+def is_embedded(member: Member) -> bool:
+    """Whether every file of a member comes with this installation."""
+    return all(_comes_with(member, file) for file in member.files)
+
+
 def folder_of(project: Project) -> Path:
     """Where the project looks for model files."""
     return project.folder / Path(project.settings.models.folder).expanduser()
@@ -57,7 +67,7 @@ def find(member: Member, settings: ModelSettings, project: Path) -> dict[str, Pa
     missing: list[str] = []
     for file in member.files:
         given = getattr(settings, file.role)
-        path = project / Path(given).expanduser() if given else _look(file, folder)
+        path = project / Path(given).expanduser() if given else _look(file, folder) or _comes_with(member, file)
         if given and path is not None and not path.exists():
             missing.append(f"models.{file.role} = {given!r} is not there; correct it in sakuga.toml")
         elif path is None:
@@ -88,7 +98,11 @@ def survey(project: Project) -> list[dict[str, Any]]:
     found = []
     for file in project.member.files:
         given = getattr(project.settings.models, file.role)
-        path = project.folder / Path(given).expanduser() if given else _look(file, folder)
+        path = (
+            project.folder / Path(given).expanduser()
+            if given
+            else _look(file, folder) or _comes_with(project.member, file)
+        )
         there = str(path) if path is not None and path.exists() else None
         what = {"role": file.role, "name": file.names[0], "gigabytes": file.gigabytes, "licence": file.licence}
         remark = _remark(file, path) if path is not None and there else ""
