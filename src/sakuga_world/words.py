@@ -23,8 +23,8 @@ TIME = {
     "night": ("at night", "under the moon", "on a starry night"),
 }
 WAY = {
-    "left": ("to the left", "from right to left", "leftwards"),
-    "right": ("to the right", "from left to right", "rightwards"),
+    "left": ("to the left", "leftwards"),
+    "right": ("to the right", "rightwards"),
 }
 CAMERA = {
     "still": ("the camera stays still", "a still camera"),

@@ -28,6 +28,7 @@ def test_lines_tell_of_long_work_now_and_then(
     for now, note in ((6, "a_000000"), (12, "a_[1]" * 20), (18, "a_000002")):
         clock[0] = now
         lines.advance(1, note)
+    lines.advance(0, "validating")  # the end is told once
     lines.start("pick", 1, "choices")
     lines.advance(1, "all")  # in no time: nothing to tell
     lines.start("shots", None, "frames")

@@ -105,7 +105,7 @@ class Lines:
         self.done += amount
         now = time.monotonic()
         spent, ended = now - self.started, self.total is not None and self.done >= self.total
-        if self.done and (now - self.told >= LINE_SECONDS or (ended and spent >= 1)):
+        if self.done and (now - self.told >= LINE_SECONDS or (ended and spent >= 1 and amount)):
             self.told = now
             rate = self.done / max(spent, 1e-6)
             of = f"/{self.total}" if self.total else ""

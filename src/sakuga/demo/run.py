@@ -35,7 +35,14 @@ TRIGGER, LOOK = "DemoStyle", "cel"
 TITLE = "A cartoon became a style"
 EPISODES, EPISODE_SECONDS = 3, 90.0
 PROMPTS, PROMPT_SEED = 32, 4100  # scenes that no episode shows
-TRAINING: dict[str, Any] = {"steps": 300, "rank": 16, "accumulation": 8, "batch": 8, "learning_rate": 3e-3, "validate_every": 75}
+TRAINING: dict[str, Any] = {
+    "steps": 300,
+    "rank": 16,
+    "accumulation": 8,
+    "batch": 8,
+    "learning_rate": 3e-3,
+    "validate_every": 75,
+}
 SAMPLING_STEPS = 12
 
 
