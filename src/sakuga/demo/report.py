@@ -87,6 +87,7 @@ def _parts(report: Report) -> dict[str, str]:
         "title": html.escape(report.title),
         "machine": html.escape(report.machine),
         "time": f"{minutes} min {seconds:02d} s",
+        "episodes": f"{len(report.films)} episode{'s' * (len(report.films) != 1)}",
         "trigger": html.escape(report.trigger),
         "style_base": _spread(effect.style["base"]),
         "style_lora": _spread(effect.style["lora"]),
