@@ -41,7 +41,8 @@ def save_state(path: Path, step: int, lora: LoraSet, optimizer: torch.optim.Opti
     for number, parameter in enumerate(lora.parameters()):
         for key, value in optimizer.state[parameter].items():
             tensors[f"moment.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    write_atomic(path, save(tensors, {"step": str(step), "alphas": json.dumps(alphas)}))
+    # one entry of metadata: safetensors writes several in a random order, and equal states shall be equal bytes
+    write_atomic(path, save(tensors, {"state": json.dumps({"step": step, "alphas": alphas})}))
 
 
 def load_state(path: Path) -> State:
@@ -58,7 +59,8 @@ def load_state(path: Path) -> State:
 
 def _state(metadata: dict[str, str], found: dict[str, Tensor]) -> State:
     """The state that a file's tensors make. Raises KeyError for what is missing, ValueError and the like for what is odd."""
-    step, alphas = int(metadata["step"]), json.loads(metadata["alphas"])
+    told = json.loads(metadata["state"])
+    step, alphas = int(told["step"]), told["alphas"]
     if step < 1 or not isinstance(alphas, dict) or not all(math.isfinite(alpha) for alpha in alphas.values()):
         raise ValueError("its step or its alphas cannot be")
     tensors: dict[str, LoraTensors] = {}
