@@ -146,7 +146,7 @@ def settings(*, common: Common = HERE) -> None:
 
 @app.command
 def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = False, json: bool = False) -> None:
-    """The whole way on films made on the spot and a tiny model, on a CPU, in minutes; ends with a report.
+    """The whole way on films made on the spot and a tiny model, on a CPU, in minutes; with the trained base it ends with a report.
 
     Args:
         folder: Where the demo's films, project and report go
@@ -157,7 +157,7 @@ def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = Fals
     from ..core.models import EMBEDDED
 
     if not (EMBEDDED / "describer.safetensors").exists():
-        _untrained(folder, fresh, json)
+        _untrained(folder, model, fresh, json)
         return
     from ..demo.run import run_demo
 
@@ -175,11 +175,11 @@ def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = Fals
     show.say(f"picture: {result.picture}")
 
 
-def _untrained(folder: Path, fresh: bool, json: bool) -> None:
+def _untrained(folder: Path, model: str, fresh: bool, json: bool) -> None:
     from ..demo.untrained import run_demo
 
     with show.progress() as progress:
-        result = run_demo(folder, fresh, progress)
+        result = run_demo(folder, fresh, progress, model)
     if json:
         show.print_json(asdict(result))
         return

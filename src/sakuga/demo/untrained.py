@@ -31,11 +31,12 @@ class DemoResult:
     video: Path
 
 
-def run_demo(folder: Path, fresh: bool, progress: Progress) -> DemoResult:
+def run_demo(folder: Path, fresh: bool, progress: Progress, model: str = MODEL) -> DemoResult:
     """The whole way in `folder`; a second start goes on where the first stopped, `fresh` begins anew."""
     started = time.perf_counter()
-    if fresh and (folder / "my-style" / "sakuga.toml").is_file():
-        shutil.rmtree(folder / "my-style")
+    home = folder / ("my-style" if model == MODEL else f"my-style-{model}")
+    if fresh and (home / "sakuga.toml").is_file():
+        shutil.rmtree(home)
     film = folder / "cartoon.mp4"
     if not film.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +44,7 @@ def run_demo(folder: Path, fresh: bool, progress: Progress) -> DemoResult:
         temporary = film.with_name(film.name + ".tmp")
         write_clip(temporary, cartoon(), RATE)
         move_into_place(temporary, film)
-    home = folder / "my-style"
-    project = api.open_project(home) if (home / "sakuga.toml").is_file() else api.new(home, MODEL, TRIGGER)
+    project = api.open_project(home) if (home / "sakuga.toml").is_file() else api.new(home, model, TRIGGER)
     with project:
         api.add(project, [film], progress=progress)
         api.shots(project, progress=progress)
