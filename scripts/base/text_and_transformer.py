@@ -9,12 +9,14 @@ Shapes: B batch, C channels, F latent frames, H W latent size, T text tokens, D 
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from critic import Critic, doubt, make_critic
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from training import Average, Clock, Muon, prepare, seeds, set_rates
 from vae import to_pixels
 from whole_clip import encode
 
-from data import Clips
+from data import FACTS, Clips
 from sakuga.core.family import FAMILY, NEGATIVE_PROMPT, SIZE_TINY, UMT5_TINY, VAE_TINY, TextEncoder, Transformer, Vae
 from sakuga.nn.flow import flow_loss, model_time, noise_latents, shift_time, target, unshift_time
 from sakuga.nn.text import clean, make_text, text_config
@@ -45,6 +47,8 @@ MEMBER = FAMILY["tiny"]
 EXPERTS = FAMILY["tiny-experts"]
 STILL_FRAMES = (0, 4, 8)  # of each clip, as stills
 DROPPED = 0.10  # of the captions, for guidance: half of them nothing, half the negative prompt
+SAID = ("subject", "colour", "time", "place", "direction")  # by every caption
+BLIND = 0.88  # above this noise a clip itself shows little: a fact that the critic finds there came by the words
 TRIGGERED = 0.15  # get a meaningless word in front, so that the base ignores a LoRA's trigger
 MOTION = 0.5  # weight of the change between latent frames: the same minimiser, but direction is learned sooner
 MUON, ADAM = 0.02, 1e-3
@@ -57,17 +61,18 @@ class Stage(NamedTuple):
     stills: bool
     learn_text: bool
     rates: tuple[float, float]  # at its start and its end, on a straight line
+    critic: float  # weight of the critic's doubt in a fact that the caption says
     t_range: tuple[float, float] = (0.0, 1.0)
     keep: float = 0.998  # of the moving average
 
 
 STAGES = (
-    Stage("stills", 0.15, 48, True, True, (1.0, 1.0)),
-    Stage("clips", 0.40, 32, False, True, (1.0, 1.0)),
-    Stage("full", 0.45, 32, False, False, (1.0, 0.02)),
+    Stage("stills", 0.05, 48, True, True, (1.0, 1.0), 0.0),
+    Stage("clips", 0.55, 32, False, True, (1.0, 1.0), 0.01),
+    Stage("full", 0.40, 32, False, False, (1.0, 0.02), 0.003),
 )
 EXPERT_STAGES = tuple(
-    Stage(e.name, 0.5, 32, False, False, (0.3, 0.01), (e.t_min, e.t_max)) for e in EXPERTS.experts
+    Stage(e.name, 0.5, 32, False, False, (0.3, 0.01), 0.003, t_range=(e.t_min, e.t_max)) for e in EXPERTS.experts
 )  # fmt: skip
 
 
@@ -205,24 +210,42 @@ def noise_levels(rng: np.random.Generator, count: int, t_range: tuple[float, flo
     return shift_time(torch.from_numpy(low + (high - low) * u).float().clamp_min(1e-4), shift)
 
 
-def loss_of(
-    both: Both, stage: Stage, latents: dict[str, Tensor], clips: Clips, tokenizer: Tokenizer, seed: tuple[int, ...],
-    length: int,
-) -> Tensor:  # fmt: skip
+class Lesson(NamedTuple):
+    """What a step draws from: latents by kind, the clips they were made of, their facts, and who looks on."""
+
+    latents: dict[str, Tensor]
+    clips: Clips
+    labels: dict[str, Tensor]
+    tokenizer: Tokenizer
+    critic: Critic
+
+
+def loss_of(both: Both, stage: Stage, lesson: Lesson, seed: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The step's loss, and its parts to log: the flow's, and how much the critic doubts each fact at high noise."""
     rng, generator = seeds(*seed)
-    picked = rng.integers(len(clips.rows), size=stage.batch)
+    picked = rng.integers(len(lesson.clips.rows), size=stage.batch)
     if stage.stills:
-        x_BCFHW = latents["stills"][picked, rng.integers(len(STILL_FRAMES), size=stage.batch)].float()
+        x_BCFHW = lesson.latents["stills"][picked, rng.integers(len(STILL_FRAMES), size=stage.batch)].float()
     else:
-        x_BCFHW = latents["clips"][picked].float()
-    ids_BT, mask_BT = tokenised(tokenizer, [spoken(rng, clips.rows[i]["captions"]) for i in picked], length)
+        x_BCFHW = lesson.latents["clips"][picked].float()
+    texts = [spoken(rng, lesson.clips.rows[i]["captions"]) for i in picked]
     t_B = noise_levels(rng, stage.batch, stage.t_range, MEMBER.shift)
     noise = torch.randn(x_BCFHW.shape, generator=generator)
+    noisy, goal = noise_latents(x_BCFHW, noise, t_B), target(x_BCFHW, noise)
     with torch.autocast("cpu", torch.bfloat16):
-        v = both(noise_latents(x_BCFHW, noise, t_B), t_B, ids_BT, mask_BT, stage.learn_text)
-    goal = target(x_BCFHW, noise)
-    loss = flow_loss(v, goal)
-    return (loss if stage.stills else loss + MOTION * flow_loss(v.diff(dim=2), goal.diff(dim=2))).mean()
+        v = both(noisy, t_B, *tokenised(lesson.tokenizer, texts, UMT5_TINY.length), stage.learn_text).float()
+    loss = flow_loss(v, goal).mean()
+    parts = {"flow": loss.detach()}
+    if not stage.stills:
+        loss = loss + MOTION * flow_loss(v.diff(dim=2), goal.diff(dim=2)).mean()
+    if stage.critic:
+        clean = noisy - t_B.view(-1, 1, 1, 1, 1) * v
+        doubts = doubt(lesson.critic, clean, {fact: lesson.labels[fact][picked] for fact in SAID}, generator)
+        said = torch.tensor([text not in ("", NEGATIVE_PROMPT) for text in texts]).float()
+        loss = loss + stage.critic * sum((each * said).mean() for each in doubts.values())
+        blind = (t_B > BLIND) & (said > 0)
+        parts |= {fact: each[blind].mean().detach() for fact, each in doubts.items() if blind.any()}
+    return loss, parts
 
 
 def write(both: Both, facts: TextEncoder, out: Path, name: str) -> None:
@@ -239,8 +262,7 @@ def write(both: Both, facts: TextEncoder, out: Path, name: str) -> None:
     (folder / CONFIG_FILE).write_text(json.dumps(config | text_config(facts), indent=2, sort_keys=True) + "\n")
 
 
-def train(stage: Stage, number: int, both: Both, latents: dict[str, Tensor], clips: Clips, tokenizer: Tokenizer,
-          args: Any) -> None:  # fmt: skip
+def train(stage: Stage, number: int, both: Both, lesson: Lesson, args: Any) -> None:
     muon, adam = optimisers(both, stage.learn_text)
     average = Average((p for p in both.parameters() if p.requires_grad), stage.keep)
     clock = Clock(
@@ -248,11 +270,11 @@ def train(stage: Stage, number: int, both: Both, latents: dict[str, Tensor], cli
         both=both, muon=muon, adam=adam, average=average,
     )  # fmt: skip
     file = TRANSFORMER_FILES.get(stage.name, TRANSFORMER_FILES["full"])
-    shown, written, losses = time.monotonic(), time.monotonic(), []
+    shown, written, logged = time.monotonic(), time.monotonic(), []  # type: float, float, list[dict[str, Tensor]]
     while clock.progress < 1:
         start, end = stage.rates
         set_rates(min(1.0, (clock.step + 1) / 30) * (start + (end - start) * clock.progress), muon, adam)
-        loss = loss_of(both, stage, latents, clips, tokenizer, (args.seed, number, clock.step), UMT5_TINY.length)
+        loss, parts = loss_of(both, stage, lesson, (args.seed, number, clock.step))
         muon.zero_grad(set_to_none=True)
         adam.zero_grad(set_to_none=True)
         loss.backward()
@@ -260,11 +282,12 @@ def train(stage: Stage, number: int, both: Both, latents: dict[str, Tensor], cli
         muon.step()
         adam.step()
         average.update()
-        losses.append(loss.item())
+        logged.append(parts)
         clock.tick()
         if time.monotonic() - shown > 20 or clock.progress >= 1:
-            clock.log(f"{stage.name} {clock.step} {clock.seconds:.0f}s loss {np.mean(losses):.4f}")
-            shown, losses = time.monotonic(), []
+            figures = " ".join(f"{name} {mean_of(name, logged):.4f}" for name in ("flow", *SAID))
+            clock.log(f"{stage.name} {clock.step} {clock.seconds:.0f}s {figures}")
+            shown, logged = time.monotonic(), []
             if time.monotonic() - written > 300:  # something to look at while it trains
                 average.swap()
                 write(both, UMT5_TINY, args.out, file)
@@ -273,6 +296,11 @@ def train(stage: Stage, number: int, both: Both, latents: dict[str, Tensor], cli
             clock.pause()
     average.swap()
     write(both, UMT5_TINY, args.out, file)
+
+
+def mean_of(name: str, logged: list[dict[str, Tensor]]) -> float:
+    values = [parts[name].item() for parts in logged if name in parts]
+    return float(np.mean(values)) if values else math.nan
 
 
 def main() -> None:
@@ -290,20 +318,23 @@ def main() -> None:
     captions = [text for row in clips.rows for text in row["captions"]]
     tokenizer = make_tokenizer(captions, UMT5_TINY, args.out / TOKENIZER_FOLDER)
     latents = latents_of(clips, args.vae, VAE_TINY, args.out / "latents.safetensors")
+    critic = make_critic(clips, latents["clips"], args.out / "critic.safetensors", args.seed)
+    labels = {fact: torch.from_numpy(clips.labels(fact)) for fact in FACTS}
+    lesson = Lesson(latents, clips, labels, tokenizer, critic)
     generator = torch.Generator().manual_seed(args.seed)
     both = Both(new_text(UMT5_TINY, generator), new_transformer(SIZE_TINY, generator))
     for block in both.transformer.blocks:
         block.compile(dynamic=False)  # twice as fast; 40 s of compiling for each stage
     if not args.experts:
         for number, stage in enumerate(STAGES):
-            train(stage, number, both, latents, clips, tokenizer, args)
+            train(stage, number, both, lesson, args)
         return
     both.text.load_state_dict(
         whole(args.out / TEXT_FOLDER / TEXT_FILE), strict=False
     )  # the tied embedding is not there
     for number, stage in enumerate(EXPERT_STAGES, len(STAGES)):
         both.transformer.load_state_dict(whole(args.out / TRANSFORMER_FILES["full"]))
-        train(stage, number, both, latents, clips, tokenizer, args)
+        train(stage, number, both, lesson, args)
 
 
 def whole(file: Path) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
-STAGES = ("add", "shots", "pick", "export", "adopt", "caption", "check", "plan", "cache")
+STAGES = ("add", "shots", "repeats", "pick", "export", "adopt", "caption", "check", "plan", "cache")
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -86,8 +86,11 @@ def add(
 
 
 def shots(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
-    """Find the shots of every film."""
-    return _locked(project, "shots", settings, progress)
+    """Find the shots of every film, and the parts that films share."""
+    with project.writing("shots"):
+        done = _run(project, "shots", settings, progress)
+        _run(project, "repeats", {}, progress)
+        return done
 
 
 def pick(

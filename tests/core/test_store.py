@@ -45,9 +45,23 @@ def test_a_migration_is_applied_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, second))
     for _ in range(2):
         db = store.connect(tmp_path / "s.db")
-        assert db.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 3
         assert films(db) == ["a"] and "year" in {row["name"] for row in store.rows(db, "PRAGMA table_info(film)")}
         db.close()
+
+
+def test_a_store_of_the_first_version_is_brought_up_with_all_that_it_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "MIGRATIONS", store.MIGRATIONS[:1])
+        db = store.connect(tmp_path / "s.db")
+    row = {"name": "a_000000", "source": "a", "film": "a", "first": 0, "last": 47, "start_seconds": 0.0, "seconds": 2.0}
+    store.insert(db, "shot", row | {"brightness": 0.5, "motion": 0.01, "thumbnail": ""})
+    db.close()
+    (shot,) = store.rows(store.connect(tmp_path / "s.db"), "SELECT * FROM shot")
+    assert shot.items() >= row.items()
+    assert (shot["borders"], shot["words"], shot["words_at"]) == ("[0, 0, 0, 0]", 0, None)
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,14 +75,14 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monke
         with pytest.raises(SakugaError, match="film already exists"):
             store.connect(tmp_path / "s.db")
     db = store.connect(tmp_path / "s.db")
-    assert "half" not in tables(db) and db.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert "half" not in tables(db) and db.execute("PRAGMA user_version").fetchone()[0] == 2
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     db = store.connect(tmp_path / "s.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(SakugaError, match=r"newer Sakuga \(schema 99, this one knows 1\); update Sakuga"):
+    with pytest.raises(SakugaError, match=r"newer Sakuga \(schema 99, this one knows 2\); update Sakuga"):
         store.connect(tmp_path / "s.db")
 
 

@@ -104,3 +104,24 @@ def test_a_pattern_that_names_no_shot_changes_nothing(empty: Project) -> None:
 def test_without_shots_nothing_is_picked(empty: Project) -> None:
     assert api.pick(empty, auto=True).done == []
     assert picked(empty) == {}
+
+
+def test_shots_of_an_opening_and_shots_with_words_are_left_out_where_asked(empty: Project) -> None:
+    note_shots(empty, "a", (2, 0.5), (2, 0.5), (2, 0.5))
+    empty.db.execute("UPDATE shot SET words = 0.6 WHERE name = 'a_000096'")
+    part = {"film": "a", "first": 0, "last": 60, "other": "b", "other_seconds": 3.0}  # 13 frames of the second shot
+    store.insert(empty.db, "recurrence", part | {"source": "all"})
+    api.pick(empty, auto=True)
+    assert [(kept, reason) for kept, reason, _ in picked(empty).values()] == [
+        (False, "stands in b too"),
+        (True, "passes the rule"),
+        (True, "passes the rule"),  # words are only told of
+    ]
+    api.pick(empty, auto=True, recurring=True, max_words=0.5)
+    assert [(kept, reason) for kept, reason, _ in picked(empty).values()] == [
+        (True, "passes the rule"),
+        (True, "passes the rule"),
+        (False, "words are burned in for 60% of it"),
+    ]
+    api.pick(empty, keep=["a_000096"])
+    assert picked(empty)["a_000096"][0]

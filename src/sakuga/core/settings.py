@@ -68,6 +68,8 @@ class PickSettings(Settings):
     max_seconds: float | None = setting(None, "Leave out shots longer than this", unit="s", gt=0)
     min_brightness: float = setting(0.03, "Leave out shots darker than this (0 black, 1 white)", ge=0, le=1)
     max_brightness: float = setting(0.97, "Leave out shots brighter than this", ge=0, le=1)
+    recurring: bool = setting(False, "Take also shots that stand in another film too, as an opening does")
+    max_words: float = setting(1.0, "Leave out shots with burned-in words for more of their time than this", ge=0, le=1)
 
 
 class ExportSettings(Settings):
@@ -78,6 +80,7 @@ class ExportSettings(Settings):
     max_seconds: float = setting(5.0, "A clip is at most this long, and one frame", unit="s", gt=0)
     pieces: int = setting(1, "How many clips a long shot may give, one after the other", ge=1, le=100)
     margin: int = setting(1, "Frames left out at either end of a shot, where a cut may be blended", unit="frames", ge=0)
+    crop_borders: bool = setting(True, "Cut black bars off")
     max_height: int = setting(1080, "Taller pictures are made smaller", unit="pixels", ge=64)
     quality: int = setting(8, "x264 quantiser of the clips: lower is better and larger", unit="crf", ge=0, le=30)
 

@@ -21,6 +21,12 @@ def _v1(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _v2(db: sqlite3.Connection) -> None:
+    """What a look at a film tells beyond its cuts: bars, burned-in words, parts that films share."""
+    for statement in _SCHEMA_2.split(";"):
+        db.execute(statement)
+
+
 _SCHEMA_1 = """
 CREATE TABLE lock (
   id INTEGER PRIMARY KEY CHECK (id = 1), pid INTEGER NOT NULL, host TEXT NOT NULL, command TEXT NOT NULL,
@@ -124,7 +130,19 @@ CREATE TABLE file_hash (
   path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID
 """
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
+_SCHEMA_2 = """
+ALTER TABLE timeline ADD COLUMN hashes BLOB;
+ALTER TABLE shot ADD COLUMN borders TEXT NOT NULL DEFAULT '[0, 0, 0, 0]';
+ALTER TABLE shot ADD COLUMN words REAL NOT NULL DEFAULT 0;
+ALTER TABLE shot ADD COLUMN words_at TEXT;
+
+CREATE TABLE recurrence (
+  source TEXT NOT NULL, film TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, other TEXT NOT NULL,
+  other_seconds REAL NOT NULL);
+CREATE INDEX recurrence_source ON recurrence (source)
+"""
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2)
 
 
 WAIT_SECONDS = 60.0  # for another writer

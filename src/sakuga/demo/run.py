@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sakuga_world.films import write_film
+from sakuga_world.look import CEL, WOODCUT, Look
 from sakuga_world.scene import Scene, random_scene
 from sakuga_world.words import caption as words_for
 
@@ -31,7 +32,8 @@ from .judge import judge
 from .report import Pair, Report, Shown, write_report
 from .style import read_scales
 
-TRIGGER, LOOK = "DemoStyle", "cel"
+TRIGGER = "DemoStyle"
+LOOKS = {"cel": CEL, "woodcut": WOODCUT}  # of the films
 TITLE = "A cartoon became a style"
 EPISODES, EPISODE_SECONDS = 3, 90.0
 PROMPTS, PROMPT_SEED = 32, 4100  # scenes that no episode shows
@@ -82,24 +84,29 @@ class DemoResult:
 
 
 def run_demo(
-    folder: Path, fresh: bool, progress: Progress, model: str = "tiny", size: Size | None = None
-) -> DemoResult:
-    """The whole way in `folder`; a second start goes on where the first stopped, `fresh` begins anew."""
+    folder: Path, fresh: bool, progress: Progress, model: str = "tiny", size: Size | None = None, look: str = "cel",
+    seed: int = 1,
+) -> DemoResult:  # fmt: skip
+    """The whole way in `folder`; a second start goes on where the first stopped, `fresh` begins anew.
+
+    Films and dataset of a folder are of one `look`; each `seed` of the training is a run of its own.
+    """
     size, started = size or Size(), time.perf_counter()
     home = folder / f"my-style-{model}"
     if fresh and (home / "sakuga.toml").is_file():
         shutil.rmtree(home)
-    films = draw_films(folder, size, progress)
+    films = draw_films(folder, size, LOOKS[look], progress)
     project = api.open_project(home) if (home / "sakuga.toml").is_file() else api.new(home, model, TRIGGER)
     with project:
         scenes, prompts = asked(size.prompts)
         make_dataset(project, films, progress)
         before = generated(project, prompts, "none", progress)
-        run = api.train(project, name="demo", progress=progress, **TRAINING | {"steps": size.steps})
-        after = generated(project, prompts, "demo", progress)
-        published = [file.path for file in api.publish(project, progress=progress)]
+        name = f"demo-{seed}"
+        run = api.train(project, name=name, seed=seed, progress=progress, **TRAINING | {"steps": size.steps})
+        after = generated(project, prompts, name, progress)
+        published = [file.path for file in api.publish(project, run=name, progress=progress)]
         progress.say("measuring what the LoRA did")
-        effect, pairs = measured(project, scenes, prompts, before, after)
+        effect, pairs = measured(project, scenes, prompts, before, after, look)
         seconds = spent(home, time.perf_counter() - started)
         losses = {name: list(values) for name, values in all_losses(project, run.name).items()}
         handover = handover_of(project)
@@ -111,7 +118,7 @@ def run_demo(
     return DemoResult(effect, report.headline(), seconds, published, page, picture)
 
 
-def draw_films(folder: Path, size: Size, progress: Progress) -> list[Path]:
+def draw_films(folder: Path, size: Size, look: Look, progress: Progress) -> list[Path]:
     """The episodes as video files; those that are there already are left."""
     (folder / "films").mkdir(parents=True, exist_ok=True)
     paths = [folder / "films" / f"episode-{number}.mp4" for number in range(size.episodes)]
@@ -119,7 +126,7 @@ def draw_films(folder: Path, size: Size, progress: Progress) -> list[Path]:
     progress.start("films", len(missing), "episodes")
     for path in missing:
         temporary = path.with_name(f"{path.stem}.tmp.mp4")
-        write_film(temporary, paths.index(path), seconds=size.seconds)
+        write_film(temporary, paths.index(path), look, size.seconds)
         move_into_place(temporary, path)
         progress.advance(1, path.name)
     return paths
@@ -129,7 +136,7 @@ def make_dataset(project: Project, films: Sequence[Path], progress: Progress) ->
     """From the films to encoded samples, by the stages."""
     api.add(project, films, progress=progress)
     api.shots(project, progress=progress)
-    api.pick(project, auto=True, progress=progress)
+    api.pick(project, auto=True, max_words=0.25, progress=progress)
     api.export(project, progress=progress)
     api.caption(project, backend="describer", progress=progress)
     for finding in api.check(project, progress=progress):
@@ -150,8 +157,9 @@ def asked(count: int) -> tuple[list[Scene], list[PromptLine]]:
 
 def generated(project: Project, prompts: Sequence[PromptLine], lora: str, progress: Progress) -> list[Path]:
     """A video of each prompt without the LoRA ("none") or with that of a run; what is there is not made again."""
-    checkpoints = project.rows("SELECT sha256 FROM checkpoint ORDER BY run_expert, step") if lora != "none" else []
-    name = "".join(row["sha256"][:6] for row in checkpoints[-2:]) or "base"
+    query = """SELECT sha256 FROM checkpoint JOIN run_expert ON run_expert.id = run_expert JOIN run ON run.id = run
+    WHERE run.name = ? AND step = steps ORDER BY run_expert"""
+    name = "".join(row["sha256"][:6] for row in project.rows(query, lora)) or "base"
     folder = project.folder / "generated" / name
     listing = folder / "videos.json"
     if listing.is_file():
@@ -171,6 +179,7 @@ def measured(
     prompts: Sequence[PromptLine],
     before: Sequence[Path],
     after: Sequence[Path],
+    look: str,
 ) -> tuple[Effect, list[Pair]]:
     """The figures, and each prompt with what came of it."""
     videos = {"base": [read_video(path) for path in before], "lora": [read_video(path) for path in after]}
@@ -180,7 +189,7 @@ def measured(
     rows = project.rows("SELECT name, file, kind FROM item ORDER BY name")
     dataset = {row["name"]: read_video(project.path(row["file"]), (width, height), frames) for row in rows}
     clips = [dataset[row["name"]] for row in rows if row["kind"] == "clip"]
-    effect = compare(videos, shown, clips, read_scales(embedded("looks.json"))[LOOK])
+    effect = compare(videos, shown, clips, read_scales(embedded("looks.json"))[look])
     near = nearest(videos["lora"], dataset)
     texts = [line.text for line in prompts]
     return effect, [

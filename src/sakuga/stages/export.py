@@ -1,9 +1,10 @@
 """export: picked shots become clips at the model's frame rate, and stills, that any trainer can use as they are."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,26 @@ from ..core.project import Project
 from ..core.settings import ExportSettings
 from ..core.stage import Item, Rows, Scratch, Stage
 from ..core.timeline import Timeline, unpack
+from ..signals.borders import Borders, crop_box
+from ..signals.measures import luma
 
 PICKED = """
-SELECT shot.name, shot.film, shot.first, shot.last, film.sha256, timeline.times, timeline.rate
+SELECT shot.name, shot.film, shot.first, shot.last, shot.borders, film.sha256, timeline.times, timeline.rate
 FROM pick JOIN shot ON shot.name = pick.shot JOIN film ON film.name = shot.film JOIN timeline ON timeline.film = shot.film
 WHERE pick.kept ORDER BY shot.film, shot.first
 """
+
+
+EDGE_FRAMES = 5  # of a shot, on which the edge of its bars is found to the pixel
+
+
+class View(NamedTuple):
+    """How the frames of a film are taken: which part of the picture (left, top, right, bottom), and how tall at most."""
+
+    path: Path
+    timeline: Timeline
+    box: tuple[int, int, int, int] | None
+    max_height: int
 
 
 def _items(project: Project, settings: ExportSettings) -> list[Item]:
@@ -34,7 +49,7 @@ def _items(project: Project, settings: ExportSettings) -> list[Item]:
     now = {film: project.sha256(path) if path.is_file() else "" for film, path in paths.items()}
     items = []
     for shot in shots:
-        content = {key: shot[key] for key in ("film", "first", "last", "sha256", "rate")}
+        content = {key: shot[key] for key in ("film", "first", "last", "sha256", "rate", "borders")}
         content |= {"fps": project.member.fps, "stride": project.member.vae.stride[0]}
         facts = shot | {"path": str(paths[shot["film"]]), "now": now[shot["film"]], "model": project.member.name}
         items.append(Item(shot["name"], content, facts))
@@ -50,13 +65,15 @@ def _work(facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch) 
     rate = Fraction(facts["rate"]) if facts["rate"] else None
     timeline = Timeline(unpack(facts["times"]), rate)
     span = inner_span(facts["first"], facts["last"], settings.margin)
+    box = _inside(path, timeline, span, facts["borders"]) if settings.crop_borders else None
+    view = View(path, timeline, box, settings.max_height)
     rows: list[dict[str, Any]] = []
     if settings.clips:
         for number, chosen in enumerate(pieces(timeline, span, settings, facts["model"])):
             name = facts["name"] if number == 0 else f"{facts['name']}-{number + 1}"
-            rows.append(_clip(name, path, timeline, chosen, facts, settings, scratch))
+            rows.append(_clip(name, view, chosen, facts, settings, scratch))
     if settings.stills:
-        rows += _stills(path, timeline, span, facts, settings, scratch)
+        rows += _stills(view, span, facts, settings, scratch)
     return {"item": rows}
 
 
@@ -84,17 +101,16 @@ def pieces(timeline: Timeline, span: tuple[int, int], settings: ExportSettings, 
 
 
 def _clip(
-    name: str, path: Path, timeline: Timeline, chosen: list[int], facts: Mapping[str, Any], settings: ExportSettings,
-    scratch: Scratch,
-) -> dict[str, Any]:  # fmt: skip
+    name: str, view: View, chosen: list[int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
+) -> dict[str, Any]:
     file = f"dataset/clips/{name}.mp4"
     target = scratch.file(file)
     fps = member(facts["model"]).fps
-    info = write_clip(target, _pictures(path, timeline, chosen, settings.max_height), fps, settings.quality)
+    info = write_clip(target, _pictures(view, chosen), fps, settings.quality)
     counted = len(media.scan_times(target))
     if counted != len(chosen):
         raise SakugaError(
-            f"{name}: {len(chosen)} frames were written and {counted} can be read back; is {path.name} damaged?"
+            f"{name}: {len(chosen)} frames were written and {counted} can be read back; is {view.path.name} damaged?"
         )
     row: dict[str, Any] = {"name": f"clips/{name}", "kind": "clip", "file": file, "sha256": files.file_sha256(target)}
     row |= {"width": info.width, "height": info.height, "frames": info.frames, "fps": str(fps)}
@@ -102,14 +118,13 @@ def _clip(
 
 
 def _stills(
-    path: Path, timeline: Timeline, span: tuple[int, int], facts: Mapping[str, Any], settings: ExportSettings,
-    scratch: Scratch,
-) -> list[dict[str, Any]]:  # fmt: skip
+    view: View, span: tuple[int, int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
+) -> list[dict[str, Any]]:
     first, last = span
     count = settings.stills
     indices = sorted({first + (2 * k + 1) * (last - first + 1) // (2 * count) for k in range(count)})
     rows: list[dict[str, Any]] = []
-    for index, rgb in zip(indices, _pictures(path, timeline, indices, settings.max_height), strict=True):
+    for index, rgb in zip(indices, _pictures(view, indices), strict=True):
         name = f"{facts['film']}_{index:06d}"
         file = f"dataset/stills/{name}.png"
         target = scratch.file(file)
@@ -125,17 +140,35 @@ def _stills(
     return rows
 
 
-def _pictures(path: Path, timeline: Timeline, indices: Sequence[int], max_height: int) -> Iterator[np.ndarray]:
-    """The frames at ascending `indices`, one that is asked for twice given twice, none taller than `max_height`."""
-    decoded = media.frames(path, sorted(set(indices)), times=timeline.stamps)
+def _inside(path: Path, timeline: Timeline, span: tuple[int, int], borders: str) -> tuple[int, int, int, int] | None:
+    """What the bars of a shot leave of its picture, or None where it has none. Left, top, right, bottom in pixels."""
+    told = Borders(*json.loads(borders))
+    if not any(told):
+        return None
+    looked_at = np.linspace(*span, num=EDGE_FRAMES).round().astype(int).tolist()
+    pictures = [luma(rgb) for _, rgb in media.frames(path, looked_at, times=timeline.stamps)]
+    return crop_box(told, pictures) if pictures else None
+
+
+def _pictures(view: View, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames at ascending `indices`, one that is asked for twice given twice, as the view has them."""
+    path = view.path
+    decoded = media.frames(path, sorted(set(indices)), times=view.timeline.stamps)
     at, rgb = -1, np.zeros((0, 0, 3), np.uint8)
     for index in indices:
         while at < index:
             found = next(decoded, None)
             if found is None:
                 raise SakugaError(f"frame {index} of {path} cannot be decoded; the file may be damaged there")
-            at, rgb = found[0], _at_most(found[1], max_height)
+            at, rgb = found[0], _at_most(_cropped(found[1], view.box), view.max_height)
         yield rgb
+
+
+def _cropped(rgb: np.ndarray, box: tuple[int, int, int, int] | None) -> np.ndarray:
+    if box is None:
+        return rgb
+    left, top, right, bottom = box
+    return np.ascontiguousarray(rgb[top:bottom, left:right])
 
 
 def _at_most(rgb: np.ndarray, max_height: int) -> np.ndarray:
@@ -147,5 +180,5 @@ def _at_most(rgb: np.ndarray, max_height: int) -> np.ndarray:
 
 
 STAGE = Stage(
-    "export", version=1, takes="pick", gives=("item",), settings=ExportSettings, items=_items, work=_work, unit="shots"
+    "export", version=2, takes="pick", gives=("item",), settings=ExportSettings, items=_items, work=_work, unit="shots"
 )

@@ -12,11 +12,23 @@ from ..core.stage import Item, Rows, Scratch, Stage, inline
 
 def _items(project: Project, settings: PickSettings) -> list[Item]:
     """One item: the choice is over all shots at once, since `count` is shared between films."""
-    columns = "name, film, first, last, seconds, brightness"
+    columns = "name, film, first, last, seconds, brightness, words"
     shots = project.rows(f"SELECT {columns} FROM shot ORDER BY film, first")
+    for shot in shots:
+        shot["recurs"] = _recurs(project, shot)
     verdicts = picks.decided(project)
     facts = {"shots": shots, "verdicts": {name: list(v) for name, v in verdicts.items()}}
     return [Item("all", facts, facts)] if shots else []
+
+
+def _recurs(project: Project, shot: Mapping[str, Any]) -> str:
+    """The film that shows this shot too, where one shows the better part of it."""
+    query = "SELECT first, last, other FROM recurrence WHERE film = ? AND first <= ? AND last >= ? ORDER BY other"
+    frames = shot["last"] - shot["first"] + 1
+    for part in project.rows(query, shot["film"], shot["last"], shot["first"]):
+        if 2 * (min(part["last"], shot["last"]) - max(part["first"], shot["first"]) + 1) > frames:
+            return str(part["other"])
+    return ""
 
 
 def _work(facts: Mapping[str, Any], settings: PickSettings, scratch: Scratch) -> Rows:
@@ -55,6 +67,10 @@ def _fault(shot: Mapping[str, Any], settings: PickSettings) -> str:
         return f"brightness {brightness:.2f}, darker than {settings.min_brightness:g}"
     if brightness > settings.max_brightness:
         return f"brightness {brightness:.2f}, brighter than {settings.max_brightness:g}"
+    if shot["recurs"] and not settings.recurring:
+        return f"stands in {shot['recurs']} too"
+    if shot["words"] > settings.max_words:
+        return f"words are burned in for {shot['words']:.0%} of it"
     return ""
 
 
@@ -77,6 +93,6 @@ def _evenly(shots: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 
 
 STAGE = Stage(
-    "pick", version=1, takes="shot", gives=("pick",), settings=PickSettings, items=_items, work=_work, unit="choices",
+    "pick", version=2, takes="shot", gives=("pick",), settings=PickSettings, items=_items, work=_work, unit="choices",
     context=inline,
 )  # fmt: skip
