@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from films import cartoon_film
+from random_model import make_tiny
 from sakuga import api
 from sakuga.core.project import Project
 
@@ -21,6 +22,7 @@ def make(root: Path, model: str = "tiny") -> Path:
     root.mkdir(parents=True)
     assert cartoon_film(root / "film.mp4", SECONDS, RATE) == CUTS
     with api.new(root / "p", model, TRIGGER) as project:
+        make_tiny(project.member, project.folder / "models")
         api.add(project, [root / "film.mp4"])
         api.shots(project)
         api.pick(project, auto=True)

@@ -14,6 +14,7 @@ from films import cartoon_film
 from sakuga import cli
 from sakuga.core.family import member
 from sakuga.core.media.film import scan_times
+from sakuga.core.models import EMBEDDED
 from sakuga.nn.lora import apply, load_lora
 from sakuga.nn.weights import load_transformer
 
@@ -51,7 +52,7 @@ def test_from_a_film_to_a_lora_that_diffusers_loads(
     assert Path(styled["path"]).read_bytes() != Path(plain["path"]).read_bytes()
     (published,) = sakuga("publish", "--precision", "fp32", "--json")
 
-    tiny, weights = member("tiny"), Path("models/transformer.safetensors")
+    tiny, weights = member("tiny"), EMBEDDED / "transformer.safetensors"
     x, t = torch.randn(1, 32, 3, 8, 12, generator=torch.Generator().manual_seed(1)), torch.tensor([100.0])
     text = torch.randn(1, tiny.text.length, tiny.text.dim, generator=torch.Generator().manual_seed(2))
     model = load_transformer(tiny.transformer, weights, torch.float32, "cpu")

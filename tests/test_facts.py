@@ -44,9 +44,7 @@ NAMES_ALLOWED = {
     ("core/settings.py", "wan2.2-t2v-a14b"),  # the model of a new project
     ("cli/project.py", "wan2.2-t2v-a14b"),  # the same, shown by --help
     ("demo/run.py", "tiny"),
-    ("demo/untrained.py", "tiny"),
     ("cli/project.py", "tiny"),
-    ("nn/tiny.py", "tiny"),  # the files it makes
 }
 
 

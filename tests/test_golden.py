@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import sakuga
+from random_model import make_tiny
 from sakuga.core import store
 from sakuga.core.files import file_sha256
 from sakuga.core.media.picture import write_png
@@ -24,6 +25,7 @@ TOLERANCE = 1e-5  # across machines; on one machine they are equal
 def losses(folder: Path) -> list[float]:
     """The losses of a short training on six drawn stills."""
     with sakuga.new(folder / "golden", "tiny", "Golden") as project:
+        make_tiny(project.member, project.folder / "models")
         y, x = np.mgrid[:64, :96]
         for n in range(6):
             picture = np.stack([127 + 120 * np.sin(x / (9 + n) + n), 127 + 120 * np.cos(y / (7 + n)), x + y], axis=-1)

@@ -5,12 +5,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from names import TEXT_FOLDER, TOKENIZER_FOLDER, TRANSFORMER_FILES, VAE_FOLDER
 from safetensors.torch import load_file
 
 from data import CLASSES, FACTS, FRAMES, HEIGHT, WIDTH
 from sakuga.core.models import EMBEDDED
 from sakuga.nn.describer import save_describer
-from sakuga.nn.tiny import TEXT_FOLDER, TOKENIZER_FOLDER, TRANSFORMER_FILES, VAE_FOLDER
 
 MOST_BYTES = 45 * 2**20
 WORDS = {

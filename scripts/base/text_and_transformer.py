@@ -17,6 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from critic import Critic, doubt, make_critic
+from names import (
+    CONFIG_FILE,
+    END,
+    OTHER_CAPTIONS,
+    PAD,
+    TEXT_FILE,
+    TEXT_FOLDER,
+    TOKENIZER_FILE,
+    TOKENIZER_FOLDER,
+    TRANSFORMER_FILES,
+    UNKNOWN,
+)  # fmt: skip
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
@@ -28,18 +40,6 @@ from data import FACTS, Clips
 from sakuga.core.family import FAMILY, NEGATIVE_PROMPT, SIZE_TINY, UMT5_TINY, VAE_TINY, TextEncoder, Transformer, Vae
 from sakuga.nn.flow import flow_loss, model_time, noise_latents, shift_time, target, unshift_time
 from sakuga.nn.text import clean, make_text, text_config
-from sakuga.nn.tiny import (
-    CAPTIONS,
-    CONFIG_FILE,
-    END,
-    PAD,
-    TEXT_FILE,
-    TEXT_FOLDER,
-    TOKENIZER_FILE,
-    TOKENIZER_FOLDER,
-    TRANSFORMER_FILES,
-    UNKNOWN,
-)  # fmt: skip
 from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.vae import load_vae
 
@@ -67,9 +67,9 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage("stills", 0.05, 48, True, True, (1.0, 1.0), 0.0),
-    Stage("clips", 0.55, 32, False, True, (1.0, 1.0), 0.01),
-    Stage("full", 0.40, 32, False, False, (1.0, 0.02), 0.003),
+    Stage("stills", 0.07, 48, True, True, (1.0, 1.0), 0.0),
+    Stage("clips", 0.58, 32, False, True, (1.0, 1.0), 0.01),
+    Stage("full", 0.35, 32, False, False, (1.0, 0.02), 0.003),
 )
 EXPERT_STAGES = tuple(
     Stage(e.name, 0.5, 32, False, False, (0.3, 0.01), 0.003, t_range=(e.t_min, e.t_max)) for e in EXPERTS.experts
@@ -85,7 +85,7 @@ def make_tokenizer(captions: list[str], facts: TextEncoder, folder: Path) -> Tok
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator((*captions, *CAPTIONS), trainers.BpeTrainer(
+    tokenizer.train_from_iterator((*captions, *OTHER_CAPTIONS), trainers.BpeTrainer(
         vocab_size=facts.vocabulary, special_tokens=[PAD, END, UNKNOWN], initial_alphabet=alphabet, show_progress=False,
     ))  # fmt: skip
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True, help="the VAE's folder")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=44)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--experts", action="store_true", help="make the two experts of the finished transformer")
     args = parser.parse_args()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from names import SILU_GAIN, VAE_FILE
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
@@ -24,7 +25,6 @@ from whole_clip import decode, encode
 
 from data import NAMED, Clips
 from sakuga.core.family import VAE_TINY, Vae
-from sakuga.nn.tiny import SILU_GAIN, VAE_FILE
 from sakuga.nn.vae import make_vae, vae_config
 
 ROW = VAE_TINY
@@ -44,9 +44,9 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage("stills", 0.25, 24, 1, 1.0, 0.3, 3e-4),
-    Stage("clips", 0.40, 4, 9, 0.6, 0.05, 2e-3),
-    Stage("decoder", 0.35, 4, 9, 0.6, 0.02, 0.0),
+    Stage("stills", 0.31, 24, 1, 1.0, 0.3, 3e-4),
+    Stage("clips", 0.51, 4, 9, 0.6, 0.05, 2e-3),
+    Stage("decoder", 0.18, 4, 9, 0.6, 0.02, 0.0),
 )
 
 
@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=35)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--row", type=json.loads, default={})
     args = parser.parse_args()

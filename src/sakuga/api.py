@@ -38,10 +38,8 @@ STAGES = ("add", "shots", "repeats", "pick", "export", "adopt", "caption", "chec
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
-    """Make a project. A tiny model is made with it, with random weights, in a second or two."""
-    project = Project.create(folder, model, trigger)
-    make_model(project)
-    return project
+    """Make a project. The files of a tiny model come with Sakuga."""
+    return Project.create(folder, model, trigger)
 
 
 def home_of(folder: Path | str = ".") -> Path:
@@ -54,16 +52,6 @@ def home_of(folder: Path | str = ".") -> Path:
 def open_project(folder: Path | str = ".") -> Project:
     """Open the project in `folder` or in one of the folders above it."""
     return Project(home_of(folder))
-
-
-def make_model(project: Project) -> None:
-    """Make the files of a tiny model, with random weights, where this installation lacks them; no other is ever made."""
-    from .core.models import folder_of, is_embedded
-
-    if project.member.tiny and not is_embedded(project.member):
-        from .nn.tiny import make_tiny
-
-        make_tiny(project.member, folder_of(project))
 
 
 def add(
@@ -219,7 +207,6 @@ def generate_all(
     project: Project, prompts: Sequence[PromptLine], *, progress: Progress | None = None, **settings: Any
 ) -> "list[Video]":
     """Make a video of each prompt (`read_prompts` reads a file of them); what is needed is loaded once for all."""
-    make_model(project)
     from .stages.generate import generate as run
 
     return run(project, prompts, change(project.settings.generate, settings), progress)
@@ -251,6 +238,5 @@ def _run(project: Project, name: str, settings: dict[str, Any], progress: Progre
 
 
 def _cache(project: Project, settings: dict[str, Any], progress: Progress | None) -> "Summary":
-    make_model(project)
     _run(project, "plan", {}, progress)
     return _run(project, "cache", settings, progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from random_model import make_tiny
 from sakuga.core import runs, store
 from sakuga.core.dataset import encoded_samples
 from sakuga.core.errors import SakugaError
@@ -14,7 +15,6 @@ from sakuga.core.project import Project, change_config, read_config
 from sakuga.core.samples.windows import windows
 from sakuga.core.settings import parse, parse_train
 from sakuga.core.stage import Rows, Scratch, attempt, run
-from sakuga.nn.tiny import make_tiny
 from small_stages import INLINE, SmallSettings, ask
 
 

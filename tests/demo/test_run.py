@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from random_model import make_tiny
 from sakuga.core import models
 from sakuga.core.family import FAMILY
 from sakuga.core.progress import Silent
 from sakuga.demo.run import Size, asked, run_demo
 from sakuga.demo.style import make_scale
 from sakuga.nn.describer import Network, save_describer
-from sakuga.nn.tiny import make_tiny
 from sakuga_world.draw import draw
 from sakuga_world.look import BASE, CEL
 from sakuga_world.scene import COLOURS, DIRECTIONS, PLACES, SUBJECTS, TIMES

@@ -397,7 +397,7 @@ def tokens_of(path: Path) -> list[int]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> bytes:
-    from sakuga.nn.tiny import _tokenizer
+    from random_model import _tokenizer
 
     return _tokenizer(TINY.text.vocabulary).encode()
 

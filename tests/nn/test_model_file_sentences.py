@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from random_model import make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn import lora
 from sakuga.nn.text import load_text
-from sakuga.nn.tiny import make_tiny
 from sakuga.nn.weights import fill, read_bytes, read_tensors, weight_files
 
 STEM = "diffusion_model.blocks.0.ffn.0"

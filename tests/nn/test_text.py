@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from official import official
+from random_model import CAPTIONS, make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn.text import TIED, TextDoor, clean, load_text, pad_text
-from sakuga.nn.tiny import CAPTIONS, make_tiny
 
 FACTS = FAMILY["tiny"].text
 PROMPTS = ["MyStyle. a girl runs along the sea wall", "", "a &amp;amp; b\n\n  c", "a black cat in the rain " * 9]

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from official import official
+from random_model import make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, VAE_21, VAE_22, Vae
-from sakuga.nn.tiny import make_tiny
 from sakuga.nn.vae import VaeDoor, load_vae
 
 SMALL_21 = replace(VAE_21, base_dim=16)

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
+from random_model import make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, Transformer
-from sakuga.nn.tiny import make_tiny
 from sakuga.nn.transformer import WanTransformer, is_island
 from sakuga.nn.weights import fill, load_transformer
 

@@ -146,7 +146,7 @@ def settings(*, common: Common = HERE) -> None:
 
 @app.command
 def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = False, json: bool = False) -> None:
-    """The whole way on films made on the spot and a tiny model, on a CPU, in minutes; with the trained base it ends with a report.
+    """The whole way on films drawn on the spot with the tiny model that comes with Sakuga, on a CPU, in minutes.
 
     Args:
         folder: Where the demo's films, project and report go
@@ -154,11 +154,6 @@ def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = Fals
         fresh: Begin anew instead of going on
         json: Print the result as JSON
     """
-    from ..core.models import EMBEDDED
-
-    if not (EMBEDDED / "describer.safetensors").exists():
-        _untrained(folder, model, fresh, json)
-        return
     from ..demo.run import run_demo
 
     with show.progress() as progress:
@@ -173,20 +168,3 @@ def demo(folder: Path = Path("demo"), *, model: str = "tiny", fresh: bool = Fals
         show.say(f"LoRA:    {path}")
     show.say(f"report:  {result.report}")
     show.say(f"picture: {result.picture}")
-
-
-def _untrained(folder: Path, model: str, fresh: bool, json: bool) -> None:
-    from ..demo.untrained import run_demo
-
-    with show.progress() as progress:
-        result = run_demo(folder, fresh, progress, model)
-    if json:
-        show.print_json(asdict(result))
-        return
-    counts = f"{result.shots} shots, {result.items} items, {result.samples} samples, {result.steps} steps"
-    show.say(f"{counts} in {show.duration(result.seconds)}")
-    show.say(f"LoRA:  {result.lora}")
-    show.say(f"video: {result.video}")
-    show.say(
-        "the tiny model has random weights: it shows the way, not a picture. With your own film: sakuga new, sakuga add ..."
-    )

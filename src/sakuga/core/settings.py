@@ -165,6 +165,9 @@ class TrainSettings(Settings):
     weight_decay: float = setting(0.01, "Weight decay of AdamW", ge=0)
     eps: float = setting(1e-8, "Epsilon of AdamW", gt=0)
     warmup: int = setting(0, "Steps over which the rate rises to its full value", unit="steps", ge=0)
+    schedule: Literal["constant", "cosine"] = setting(
+        "constant", "The rate after the rise: constant, or falling to nothing along a half cosine until the last step"
+    )
     accumulation: int = setting(1, "Samples to an optimizer step", ge=1)
     batch: int = setting(1, "Samples of a step that are computed at once, where they are of one bucket", ge=1)
     max_norm: float = setting(1.0, "Gradients are clipped to this norm", gt=0)

@@ -38,12 +38,16 @@ TITLE = "A cartoon became a style"
 EPISODES, EPISODE_SECONDS = 3, 90.0
 PROMPTS, PROMPT_SEED = 32, 4100  # scenes that no episode shows
 TRAINING: dict[str, Any] = {
-    "steps": 300,
-    "rank": 16,
+    "steps": 600,
+    "rank": 32,
     "accumulation": 8,
     "batch": 8,
-    "learning_rate": 3e-3,
-    "validate_every": 75,
+    "learning_rate": 4e-3,
+    "warmup": 20,
+    "schedule": "cosine",
+    "time": "uniform",
+    "shift": 1.0,  # outlines and flat colours are decided at low noise
+    "validate_every": 150,
 }
 SAMPLING_STEPS = 12
 

@@ -4,6 +4,7 @@ Nothing here depends on what ran before: (seed, epoch, position) decide, so that
 cards, sees exactly what an uninterrupted run on one card sees.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -102,7 +103,11 @@ def _read(path: Path, name: str) -> Tensor:
         ) from error
 
 
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The rate of step `step` (from 1): a straight rise over `warmup` steps, then constant."""
-    rise = min(1.0, step / settings.warmup) if settings.warmup else 1.0
-    return settings.learning_rate * rise
+def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
+    """The rate of step `step` (from 1) of `steps`: a straight rise over `warmup` steps, then as the schedule says."""
+    if step <= settings.warmup:
+        return settings.learning_rate * step / settings.warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    past = (step - 1 - settings.warmup) / max(1, steps - settings.warmup)  # 0 at the first step after the rise
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * past))

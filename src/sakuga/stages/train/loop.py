@@ -167,7 +167,7 @@ class _Training:
         """One optimizer step: the mean loss over its draws, backwards, clipped, applied."""
         started = time.perf_counter()
         draws = self.schedule.step(number)
-        rate = learning_rate(number, self.settings)
+        rate = learning_rate(number, self.schedule.steps, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         losses = torch.zeros(len(draws), device=self.parts.device)

@@ -1,4 +1,4 @@
-"""Makes a tiny member with random weights: real files in the real formats, for tests, the demo and a first try.
+"""Makes a tiny member with random weights: real files in the real formats, in a second or two.
 
 Every tensor is a pure function of the seed, its file and its name, so the same seed gives the same bytes.
 
@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
-from ..core.errors import SakugaError
-from ..core.family import Member, TextEncoder, Transformer, Vae
-from ..core.files import write_atomic
-from .flow import noise_for
-from .text import make_text, text_config
-from .transformer import WanTransformer
-from .vae import make_vae, vae_config
-from .weights import fill
+from sakuga.core.errors import SakugaError
+from sakuga.core.family import Member, TextEncoder, Transformer, Vae
+from sakuga.core.files import write_atomic
+from sakuga.nn.flow import noise_for
+from sakuga.nn.text import make_text, text_config
+from sakuga.nn.transformer import WanTransformer
+from sakuga.nn.vae import make_vae, vae_config
+from sakuga.nn.weights import fill
 
 TRANSFORMER_FILES = {
     "full": "transformer.safetensors",
