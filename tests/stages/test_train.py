@@ -23,7 +23,7 @@ from sakuga.nn.lora import inject, load_lora
 from sakuga.nn.text import pad_text
 from sakuga.nn.weights import load_transformer
 from sakuga.stages.train import Run, loop, record
-from sakuga.stages.train.data import Schedule, load, together
+from sakuga.stages.train.data import Schedule, learning_rate, load, together
 from sakuga.stages.train.state import load_state, state_path
 
 SMALL: dict[str, Any] = {"name": "r", "rank": 4, "learning_rate": 1e-2}
@@ -112,6 +112,13 @@ def test_repeats_are_shown_as_often_in_an_epoch(cached: Project) -> None:
     for epoch in (draws[:5], draws[5:]):
         assert Counter(draw.sample.key for draw in epoch) == {samples[0].key: 1, samples[1].key: 3, samples[2].key: 1}
     assert len({draw.noise for draw in draws}) == 10 and len({draw.t for draw in draws}) == 10
+
+
+def test_the_cosine_schedule_falls_from_the_full_rate_to_nearly_nothing() -> None:
+    settings = TrainSettings(learning_rate=1.0, warmup=2, schedule="cosine")
+    rates = [learning_rate(step, 6, settings) for step in range(1, 7)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464], abs=1e-4)
+    assert learning_rate(5, 6, TrainSettings(learning_rate=1.0)) == 1.0
 
 
 def test_warmup_raises_the_rate_in_a_straight_line(cached: Project) -> None:
