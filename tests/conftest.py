@@ -1,12 +1,16 @@
 """Makes the helpers beside the tests (`official` and the like) importable, and leaves out what needs the real film."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A shell's background job starts with interrupts ignored, and hands that on to every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
