@@ -42,11 +42,6 @@ def _comes_with(member: Member, file: ModelFile) -> Path | None:
     return _look(file, EMBEDDED) if member.tiny else None
 
 
-def is_embedded(member: Member) -> bool:
-    """Whether every file of a member comes with this installation."""
-    return all(_comes_with(member, file) for file in member.files)
-
-
 def folder_of(project: Project) -> Path:
     """Where the project looks for model files."""
     return project.folder / Path(project.settings.models.folder).expanduser()
