@@ -5,15 +5,20 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from sakuga.core.family import FAMILY
 from sakuga.core.models import EMBEDDED, find
 from sakuga.core.settings import ModelSettings
+from sakuga.demo.style import read_scales
 from sakuga.nn.text import load_text
 from sakuga.nn.vae import load_vae
 from sakuga.nn.weights import load_transformer
+from sakuga_world.draw import draw
+from sakuga_world.look import BASE, CEL, WOODCUT, Look, between
+from sakuga_world.scene import random_scene
 
 LISTED = re.findall(r"^\| (\S+) \| ([\d,]+) \| `(\w{64})` \|$", (EMBEDDED / "README.md").read_text("utf-8"), re.M)
 FILES = {"tiny": ["transformer"], "tiny-experts": ["high_noise_model", "low_noise_model"]}
@@ -45,3 +50,20 @@ def test_a_tiny_member_is_whole(name: str, tmp_path: Path) -> None:
     text = load_text(member.text, EMBEDDED / "text_encoder", EMBEDDED / "tokenizer", torch.float32)
     left, right = text.encode(["a red car drives to the left", "a red car drives to the right"])
     assert 0.1 < ((left - right).norm() / left.norm()).item() < 1  # it reads the words
+
+
+@pytest.mark.parametrize(("name", "film"), [("cel", CEL), ("woodcut", WOODCUT)])
+def test_the_style_scale_rises_from_base_to_film_seen_through_the_vae(name: str, film: Look) -> None:
+    rng = np.random.default_rng(7)
+    scenes = [random_scene(rng) for _ in range(16)]
+    vae, scale = load_vae(FAMILY["tiny"].vae, EMBEDDED / "vae"), read_scales(EMBEDDED / "looks.json")[name]
+
+    def style(look: Look) -> float:
+        drawn_NHWC = torch.from_numpy(np.stack([draw(scene, look, 0.3) for scene in scenes]))
+        seen_NCFHW = vae.decode(vae.encode(drawn_NHWC.permute(0, 3, 1, 2)[:, :, None].float() / 127.5 - 1))
+        seen = ((seen_NCFHW[:, :, 0].permute(0, 2, 3, 1).clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+        return float(scale.score(seen).mean())
+
+    scores = [style(between(BASE, film, t)) for t in (0, 0.25, 0.5, 0.75, 1)]
+    assert all(np.diff(scores) > 0), scores
+    assert abs(scores[0]) < 0.2 and abs(scores[-1] - 1) < 0.2, scores

@@ -178,9 +178,9 @@ def test_add_export_and_caption_report_what_they_did(sakuga: Sakuga, empty: Proj
     captions = json.loads(sakuga("caption", *of(empty), "--json"))
     assert [c["origin"] for c in captions] == ["template"] * 3
     assert captions[0]["item"] == "clips/a_000000" and captions[0]["caption"].startswith("MyStyle. ")
-    assert json.loads(sakuga("cache", *of(empty), "--json")) == {"encoded": 6, "unchanged": 0, "failed": {}}
+    assert json.loads(sakuga("cache", *of(empty), "--json")) == {"encoded": 7, "unchanged": 0, "failed": {}}
     status = json.loads(sakuga("status", *of(empty), "--json"))
-    assert {"films": 1, "shots": 1, "picked": 1, "clips": 1, "stills": 2, "encoded": 6}.items() <= status[
+    assert {"films": 1, "shots": 1, "picked": 1, "clips": 1, "stills": 2, "encoded": 7}.items() <= status[
         "counts"
     ].items()
     assert status["failed"][0]["item"] == "b" and status["stages"]["add"] == {"done": 1, "failed": 1}

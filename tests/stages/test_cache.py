@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from sakuga import api
 from sakuga.core.dataset import encoded_samples, latent_file, text_file
 from sakuga.core.errors import SakugaError
+from sakuga.core.family import NEGATIVE_PROMPT
 from sakuga.core.media.film import frames
 from sakuga.core.media.fit import fit
 from sakuga.core.models import of_project
@@ -29,6 +30,7 @@ def test_every_sample_and_every_different_caption_is_encoded(cached: Project) ->
     samples = encoded_samples(cached)
     assert len(samples) == 8 and len({s.text for s in samples}) == len({s.caption for s in samples})
     expected = {latent_file(s.latent) for s in samples} | {text_file(s.text) for s in samples}
+    expected.add(text_file(samples[0].negative))  # for captions that training drops
     assert written(cached).keys() == expected
     rows = cached.rows("SELECT file, bytes FROM cache_entry")
     assert {row["file"]: row["bytes"] for row in rows} == {
@@ -47,6 +49,13 @@ def test_a_latent_and_a_text_are_what_the_encoders_give(cached: Project) -> None
     text = load_file(cached.path(text_file(sample.text)))["text"]
     (words,) = load_text(member.text, paths["text"], paths["tokenizer"], torch.float32).encode([sample.caption])
     assert torch.equal(text, words)
+
+
+def test_the_negative_prompt_is_encoded_once_for_captions_that_training_drops(cached: Project) -> None:
+    (negative,) = {sample.negative for sample in encoded_samples(cached)}
+    member, paths = cached.member, of_project(cached)
+    (words,) = load_text(member.text, paths["text"], paths["tokenizer"], torch.float32).encode([NEGATIVE_PROMPT])
+    assert torch.equal(load_file(cached.path(text_file(negative)))["text"], words)
 
 
 @pytest.mark.parametrize(("fps", "wanted"), [("16", [2, 3, 4, 5, 6]), ("24", [3, 4, 6, 7, 9]), ("8", [1, 1, 2, 2, 3])])
@@ -118,4 +127,4 @@ def test_other_weights_are_another_cache(cached: Project, tmp_path: Path) -> Non
     vae.unlink()  # shared with the project this one was copied from
     vae.write_text(text.replace('"z_dim": 32', '"z_dim": 32 '), "utf-8")
     summary = api.cache(cached)
-    assert len(summary.done) == 8 and len(summary.unchanged) == len({s.text for s in encoded_samples(cached)})
+    assert len(summary.done) == 8 and len(summary.unchanged) == len({s.text for s in encoded_samples(cached)}) + 1

@@ -23,7 +23,7 @@ from sakuga.nn.lora import inject, load_lora
 from sakuga.nn.text import pad_text
 from sakuga.nn.weights import load_transformer
 from sakuga.stages.train import Run, loop, record
-from sakuga.stages.train.data import Schedule, learning_rate, load, together
+from sakuga.stages.train.data import Draw, Schedule, learning_rate, load, together
 from sakuga.stages.train.state import load_state, state_path
 
 SMALL: dict[str, Any] = {"name": "r", "rank": 4, "learning_rate": 1e-2}
@@ -112,6 +112,31 @@ def test_repeats_are_shown_as_often_in_an_epoch(cached: Project) -> None:
     for epoch in (draws[:5], draws[5:]):
         assert Counter(draw.sample.key for draw in epoch) == {samples[0].key: 1, samples[1].key: 3, samples[2].key: 1}
     assert len({draw.noise for draw in draws}) == 10 and len({draw.t for draw in draws}) == 10
+
+
+def test_dropped_captions_are_a_share_of_the_draws_and_see_the_negative_prompt(cached: Project) -> None:
+    samples = encoded_samples(cached)
+
+    def draws(share: float, seed: int = 1) -> list[Draw]:
+        settings = TrainSettings(steps=100, accumulation=6, caption_dropout=share, seed=seed)
+        schedule = Schedule(samples, settings, cached.member.experts[0], 3.0)
+        return [draw for n in range(1, 101) for draw in schedule.step(n)]
+
+    some = draws(0.25)
+    dropped = [draw for draw in some if not draw.captioned]
+    assert 110 < len(dropped) < 190  # 150 of 600, by four deviations
+    assert len({draw.sample.key for draw in dropped}) == 6  # it meets every sample
+    negative = load([dropped[0]], cached.folder, torch.device("cpu")).texts[0]
+    assert torch.equal(negative, load_file(cached.path(text_file(samples[0].negative)))["text"].float())
+    assert [replace(draw, captioned=True) for draw in some] == draws(0)  # order, noise and levels stay
+    assert draws(0.25, seed=2) != some == draws(0.25)
+
+
+def test_the_loop_trains_on_what_was_dropped(cached: Project) -> None:
+    losses = [
+        train(cached, name=f"d{share}", steps=2, accumulation=6, caption_dropout=share).losses for share in (0, 0.9)
+    ]
+    assert losses[0]["full"] != losses[1]["full"]
 
 
 def test_the_cosine_schedule_falls_from_the_full_rate_to_nearly_nothing() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import captions, models
 from .errors import SakugaError
+from .family import NEGATIVE_PROMPT
 from .files import fingerprint
 from .media.timing import count_at
 from .project import Project
@@ -50,6 +51,7 @@ class Encoded:
     caption: str
     latent: str
     text: str
+    negative: str  # what stands for the caption where training drops it
 
 
 PLANNED = """
@@ -75,6 +77,7 @@ def encoded_samples(project: Project) -> list[Encoded]:
     missing = sorted({row["item"] for row in rows if not words.get(row["item"]) or not words[row["item"]].text})
     if missing:
         raise SakugaError(f"{missing[0]} has no caption ({len(missing)} without one); run `sakuga caption`")
+    negative = text_key(NEGATIVE_PROMPT, encoder, project.member.text.length)
     found = []
     for row in rows:
         text = words[row["item"]].text
@@ -85,6 +88,7 @@ def encoded_samples(project: Project) -> list[Encoded]:
             "caption": text,
             "latent": latent,
             "text": text_key(text, encoder, project.member.text.length),
+            "negative": negative,
         }
         taken = ("key", "item", "file", "kind", "fps", "times", "start", "frames", "width", "height", "repeats")
         columns = {column: row[column] for column in taken}

@@ -173,6 +173,10 @@ class TrainSettings(Settings):
     max_norm: float = setting(1.0, "Gradients are clipped to this norm", gt=0)
     time: Literal["sigmoid", "uniform"] = setting("sigmoid", "How noise levels are drawn before the shift")
     shift: float | None = setting(None, "Shift of the noise levels; the model's own by default", gt=0)
+    caption_dropout: float = setting(
+        0.0, "Share of the draws that see the negative prompt in place of their caption, so that guidance keeps the style",
+        ge=0, lt=1,
+    )  # fmt: skip
     seed: int = setting(1, "Seed of order, noise and noise levels", ge=0, lt=2**63)
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from ..core import captions, models
 from ..core.dataset import encoded_samples, latent_file, text_file
 from ..core.errors import SakugaError
+from ..core.family import NEGATIVE_PROMPT
 from ..core.media import film as media
 from ..core.media.fit import fit
 from ..core.media.picture import read_picture
@@ -32,6 +33,7 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
         raise SakugaError(next(iter(faults.values())))
     samples = encoded_samples(project)
     texts = {sample.text: sample.caption for sample in samples}
+    texts |= {sample.negative: NEGATIVE_PROMPT for sample in samples}
     items = [
         Item(
             key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=f"caption '{shorten(words, 40)}'"

@@ -19,7 +19,7 @@ from ...core.dataset import Encoded, latent_file, text_file
 from ...core.errors import SakugaError
 from ...core.family import Expert
 from ...core.settings import TrainSettings
-from ...nn.flow import noise_for, order_for, stratified_u, time_at
+from ...nn.flow import noise_for, order_for, stratified_u, time_at, uniform_for
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class Draw:
     sample: Encoded
     t: float
     noise: tuple[int | str, ...]
+    captioned: bool = True  # or the negative prompt in place of its caption
+
+    @property
+    def text(self) -> str:
+        """The key of what the model is told."""
+        return self.sample.text if self.captioned else self.sample.negative
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ class Schedule:
         sample = self.samples[_order(count, s.seed, epoch, self.expert.name)[position]]
         u = stratified_u(s.seed, epoch, position, count, self.expert.name)
         t = time_at(u, s.time, self.shift, t_min=self.expert.t_min, t_max=self.expert.t_max)
-        return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name))
+        captioned = uniform_for("caption", s.seed, epoch, position, self.expert.name) >= s.caption_dropout
+        return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name), captioned)
 
 
 @lru_cache(maxsize=4)
@@ -88,7 +95,7 @@ def together(draws: Sequence[Draw], most: int) -> list[list[int]]:
 def load(draws: Sequence[Draw], project: Path, device: torch.device) -> Batch:
     """Read the latents and texts of draws of one bucket from the cache, and draw their noise."""
     latents = [_read(project / latent_file(draw.sample.latent), "latent").float() for draw in draws]
-    texts = [_read(project / text_file(draw.sample.text), "text").float().to(device) for draw in draws]
+    texts = [_read(project / text_file(draw.text), "text").float().to(device) for draw in draws]
     noise = [noise_for((1, *latent.shape), *draw.noise) for latent, draw in zip(latents, draws, strict=True)]
     t = torch.tensor([draw.t for draw in draws], dtype=torch.float32)
     return Batch(torch.stack(latents).to(device), torch.cat(noise).to(device), t.to(device), texts)
