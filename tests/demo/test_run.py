@@ -61,6 +61,7 @@ def test_from_nothing_to_a_report(base: Path, tmp_path: Path, monkeypatch: pytes
     assert told.keys() >= {"style", "prompt", "motion", "seconds", "report"} and told["prompt"].keys() == {"kept"}
     assert told["style"].keys() == {"base", "lora"} and np.isfinite(told["motion"]["ratio"])
     page = result.report.read_text("utf-8")
+    assert page.count("<h2>The hand-over</h2>") == len(FAMILY[model].experts) - 1
     assert ("two experts" in page) == (model == "tiny-experts") and "DemoStyle. a " in page
     watched = Told()
     again = run_demo(tmp_path / "demo", False, watched, model, SMALL)

@@ -131,6 +131,22 @@ def test_the_high_expert_hands_over_to_the_low_one(experts: Project) -> None:
     assert video.loras == {}
 
 
+def test_what_the_high_expert_left_stands_beside_the_video(experts: Project, tmp_path: Path) -> None:
+    plain = generate(experts, steps=6)
+    assert plain.handover == plain.path.with_name(f"{plain.path.stem}-handover.mp4")
+    assert len(scan_times(plain.handover)) == plain.frames and plain.handover.read_bytes() != plain.path.read_bytes()
+    for expert, path in train(experts).items():
+        alone = tmp_path / f"{expert}-only" / f"style-{expert}.safetensors"
+        alone.parent.mkdir()
+        save_lora(alone, load_lora(path).tensors, {}, torch.float32)
+        styled = generate(experts, steps=6, lora=str(alone))
+        assert list(styled.loras) == [expert] and styled.path.read_bytes() != plain.path.read_bytes()
+        assert styled.handover is not None  # the low expert comes after it, and cannot have touched it
+        assert (styled.handover.read_bytes() == plain.handover.read_bytes()) == (expert == "low")
+    without = [generate(experts, steps=1), generate(experts, steps=6, handover=False)]
+    assert [video.handover for video in without] == [None, None]
+
+
 def test_each_expert_wears_its_own_lora(experts: Project, tmp_path: Path) -> None:
     base = film(experts)
     paths = train(experts)

@@ -86,6 +86,8 @@ def generate(
     for video in videos:
         worn = ", ".join(dict.fromkeys(path.stem for path in video.loras.values())) or "none"
         show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
+        if video.handover:
+            show.say(f"{video.handover} (what the high expert had in mind at the hand-over)")
     for key in videos[0].unused:
         show.say(f"not used of the LoRA: {key}")
 

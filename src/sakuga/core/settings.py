@@ -220,6 +220,9 @@ class GenerateSettings(Settings):
     seed: int = setting(1, "Seed of the noise", ge=0)
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+    handover: bool = setting(
+        True, "With two experts, also save what the high one had in mind when the low one took over", affects=False
+    )
     out: str | None = setting(None, "Where the video goes; derived from the prompt", affects=False)
 
 

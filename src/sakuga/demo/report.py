@@ -39,6 +39,14 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Handover:
+    """How two experts shared the work, and of some prompts the high one's last estimate and what became of it."""
+
+    words: str
+    videos: Sequence[tuple[str, np.ndarray, np.ndarray]]  # prompt, estimate, final, both [F, H, W, 3]
+
+
+@dataclass(frozen=True)
 class Report:
     """All that the report tells."""
 
@@ -53,7 +61,7 @@ class Report:
     losses: Mapping[str, Sequence[float]]  # by expert
     validation: Mapping[str, Mapping[int, float]]
     lora: Sequence[Path]
-    handover: str = ""
+    handover: Handover | None = None
 
     def headline(self) -> list[str]:
         """The figures in words."""
@@ -107,7 +115,7 @@ def _parts(report: Report) -> dict[str, str]:
         "films": "".join(_film(name, shots) for name, shots in report.films.items()),
         "dataset": "".join(map(_figure, report.dataset)),
         "losses": "".join(_chart(name, report) for name in report.losses),
-        "handover": f"<p>{html.escape(report.handover)}</p>" if report.handover else "",
+        "handover": _handover(report.handover, report.trigger) if report.handover else "",
         "lora": "".join(f"<li><code>{html.escape(str(path))}</code></li>" for path in report.lora),
     }
 
@@ -137,6 +145,16 @@ def _pair(pair: Pair, trigger: str) -> str:
     words = html.escape(pair.prompt.removeprefix(f"{trigger}. "))
     picture = _img(pictures.moving_pair(pair.base_FHWC, pair.lora_FHWC), words)
     return f"<figure>{picture}<figcaption>{words}{note}</figcaption></figure>"
+
+
+def _handover(handover: Handover, trigger: str) -> str:
+    figures = []
+    for prompt, estimate_FHWC, final_FHWC in handover.videos:
+        words = html.escape(prompt.removeprefix(f"{trigger}. "))
+        picture = _img(pictures.moving_pair(estimate_FHWC, final_FHWC), words)
+        figures.append(f"<figure>{picture}<figcaption>{words}</figcaption></figure>")
+    about = f'<p class="faint">{html.escape(handover.words)}</p>'
+    return f'<h2>The hand-over</h2>{about}<div class="small">{"".join(figures)}</div>'
 
 
 def _near(pair: Pair, trigger: str) -> str:

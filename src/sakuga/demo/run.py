@@ -29,7 +29,7 @@ from ..core.project import Project
 from ..core.prompts import PromptLine
 from .effect import Effect, compare, nearest, read_video
 from .judge import judge
-from .report import Pair, Report, Shown, write_report
+from .report import Handover, Pair, Report, Shown, write_report
 from .style import read_scales
 
 TRIGGER = "DemoStyle"
@@ -114,7 +114,7 @@ def run_demo(
         effect, pairs = measured(project, scenes, prompts, before, after, look)
         seconds = spent(home, time.perf_counter() - started)
         losses = {name: list(values) for name, values in all_losses(project, run.name).items()}
-        handover = handover_of(project)
+        handover = handover_of(project, prompts, after)
         report = Report(
             TITLE, machine(), seconds, TRIGGER, effect, pairs, shots_of(project), items_of(project), losses,
             validation_of(project, run.name), published, handover,
@@ -243,18 +243,25 @@ def items_of(project: Project, most: int = 12) -> list[Shown]:
     return [Shown(project.path(row["thumbnail"]).read_bytes(), row["text"] or "") for row in chosen]
 
 
-def handover_of(project: Project) -> str:
+def handover_of(
+    project: Project, prompts: Sequence[PromptLine], made: Sequence[Path], most: int = 4
+) -> Handover | None:
+    """How the experts shared the videos that were made with the LoRA; None where there is one expert."""
     member = project.member
     if len(member.experts) == 1:
-        return ""
+        return None
     from ..nn import samplers
+    from ..stages.generate import handover_path
 
     experts = samplers.split(samplers.timesteps("unipc", SAMPLING_STEPS, member.shift), member)
     high = experts.count(member.experts[0].name)
-    return (
-        f"Each video was drawn by two experts: the first {high} of {len(experts)} steps by the high one, which decides where "
-        f"things are and what the light is, the rest by the low one. Each wears a LoRA of its own."
+    words = (
+        f"Each video was drawn by two experts, each with a LoRA of its own: the first {high} of {len(experts)} steps by the "
+        f"high one, which decides where things are and what the light is, the rest by the low one. Left is what the high "
+        f"one had in mind when it handed over, right what became of it."
     )
+    shown = list(zip(prompts, made, strict=True))[:most]
+    return Handover(words, [(line.text, read_video(handover_path(path)), read_video(path)) for line, path in shown])
 
 
 def spent(home: Path, seconds: float) -> float:

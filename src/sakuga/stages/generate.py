@@ -28,13 +28,15 @@ _WITH_CHECKPOINT = """
 SELECT run.name FROM checkpoint JOIN run_expert ON run_expert.id = run_expert JOIN run ON run.id = run
 ORDER BY run.id DESC LIMIT 1
 """
-_Sampled = tuple[Tensor, list[str]]
 _PAIR = re.compile(r"(?P<stem>.*)-(?P<expert>high|low)$")
 
 
 @dataclass(frozen=True)
 class Video:
-    """What was generated. `unused` names what of the LoRA files no layer could take."""
+    """What was generated. `unused` names what of the LoRA files no layer could take.
+
+    `handover` is a video of the clean estimate that the high expert left to the low one: there a style shows or fails.
+    """
 
     path: Path
     prompt: str
@@ -45,6 +47,16 @@ class Video:
     experts: list[str]  # of each step
     loras: dict[str, Path]
     unused: list[str]
+    handover: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Latents [1, C, F, H, W] of a video, the expert of each step, and the high expert's last estimate if both drew."""
+
+    latents: Tensor
+    steps: list[str]
+    handover: Tensor | None
 
 
 def generate(
@@ -66,11 +78,16 @@ def generate(
         _sample(experts, requests, sampled, progress or Silent())
     finally:  # also when it is stopped: what was sampled is not lost
         experts.release()
-        for line, wanted, request, (latents, steps) in zip(lines, asked, requests, sampled, strict=False):
+        for line, wanted, request, made in zip(lines, asked, requests, sampled, strict=False):
             path = _out(project, line.text, wanted, alone=len(lines) == 1)
-            _write(path, pictures_of(parts.vae(), latents), parts.member.fps)
+            _write(path, pictures_of(parts.vae(), made.latents), parts.member.fps)
+            handover = None
+            if wanted.handover and made.handover is not None:
+                handover = handover_path(path)
+                _write(handover, pictures_of(parts.vae(), made.handover), parts.member.fps)
             size = request.width, request.height, request.frames
-            videos.append(Video(path, line.text, request.seed, *size, steps, loras, sorted(set(experts.unused))))
+            unused = sorted(set(experts.unused))
+            videos.append(Video(path, line.text, request.seed, *size, made.steps, loras, unused, handover))
     return videos
 
 
@@ -80,12 +97,16 @@ def _sample(experts: "_WithLora", requests: Sequence[Request], sampled: list[_Sa
     progress.start("generate", sum(request.steps or member.steps for request in requests), "steps")
     for request in requests:
         steps: list[str] = []
+        estimates: dict[str, Tensor] = {}  # the last of each expert
 
-        def on_step(report: StepReport, steps: list[str] = steps) -> None:
+        def on_step(report: StepReport, steps: list[str] = steps, estimates: dict[str, Tensor] = estimates) -> None:
             steps.append(report.expert)
+            estimates[report.expert] = report.x0_BCFHW
             progress.advance(1, report.expert)
 
-        sampled.append((latents_of(member, experts, request, device, on_step), steps))
+        latents = latents_of(member, experts, request, device, on_step)
+        handover = estimates[member.experts[0].name] if len(estimates) > 1 else None
+        sampled.append(_Sampled(latents, steps, handover))
 
 
 def _with_line(settings: GenerateSettings, line: PromptLine) -> GenerateSettings:
@@ -167,6 +188,11 @@ def _of_file(path: Path, names: list[str]) -> dict[str, Path]:
         return dict.fromkeys(names, path)
     both = {name: path.with_name(f"{pair['stem']}-{name}{path.suffix}") for name in names}
     return {name: file for name, file in both.items() if file.is_file()}
+
+
+def handover_path(video: Path) -> Path:
+    """Where the estimate at the hand-over stands: beside the video."""
+    return video.with_name(f"{video.stem}-handover{video.suffix}")
 
 
 def _out(project: Project, prompt: str, settings: GenerateSettings, alone: bool) -> Path:
