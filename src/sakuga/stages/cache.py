@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,7 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
     texts = {sample.text: sample.caption for sample in samples}
     texts |= {sample.negative: NEGATIVE_PROMPT for sample in samples}
     items = [
-        Item(
-            key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=f"caption '{shorten(words, 40)}'"
-        )
+        Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=_label(words))
         for key, words in texts.items()
     ]
     latents = {sample.latent: sample for sample in samples}
@@ -46,6 +43,13 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
         facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.file))}
         items.append(Item(key, {"latent": key}, facts, label=sample.item))
     return items
+
+
+def _label(words: str) -> str:
+    """What progress calls an encoded text; cut by letters, for not every language has spaces."""
+    if words == NEGATIVE_PROMPT:
+        return "the negative prompt"
+    return f"caption '{words if len(words) <= 40 else words[:39] + '…'}'"
 
 
 def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -> Rows:
