@@ -1,8 +1,10 @@
 """Draws the cartoon world once, to arrays on disk that training maps into memory.
 
-Three sets: `base` (the base look, what the transformer learns), `mixed` (all other looks, which the VAE and the
-describers see as well) and `held` (BASE, CEL and WOODCUT, apart by seed, for measuring only). Each is NAME.npy,
-uint8 [clips, 9 frames, 64, 96, 3], beside NAME.json with scene, look and captions of every clip.
+Sets: `base` (the base look, what the transformer learns), `mixed` (all other looks, which the VAE and the
+describers see as well) and `held` (BASE, CEL and WOODCUT, apart by seed, for measuring only) show a scene from its first
+instant. `later` (any look, for the describers) and `held-later` begin anywhere in a shot of a film, and every third clip is
+cut out between bars, as an export does. Each is NAME.npy, uint8 [clips, 9 frames, 64, 96, 3], beside NAME.json with
+scene, look and captions of every clip.
 """
 
 import argparse
@@ -17,25 +19,29 @@ from typing import Any
 import numpy as np
 
 from sakuga_world.draw import draw_clip
+from sakuga_world.films import BAR, LONGEST, LONGEST_STILL
 from sakuga_world.look import BASE, CEL, WOODCUT, Look, between, random_look
-from sakuga_world.scene import CAMERAS, COLOURS, DIRECTIONS, PLACES, SUBJECTS, TIMES, random_scene
+from sakuga_world.motion import seconds_in_view
+from sakuga_world.scene import CAMERAS, COLOURS, DIRECTIONS, PLACES, SUBJECTS, TIMES, Scene, random_scene
 from sakuga_world.words import caption
 
 FRAMES, WIDTH, HEIGHT = 9, 96, 64
+RATE = 16
 FACTS = {"subject": SUBJECTS, "colour": COLOURS, "time": TIMES, "place": PLACES, "direction": DIRECTIONS,
          "camera": CAMERAS}  # fmt: skip
 CLASSES = {fact: len(values) for fact, values in FACTS.items() if fact != "camera"}  # what a describer tells
 NAMED = {"base": BASE, "cel": CEL, "woodcut": WOODCUT}
 MIXED = {"cel": 0.25, "woodcut": 0.17, "between": 0.17, "random": 0.41}  # with 40 % of `base` in a batch: the goal's
-CLIPS = {"base": 6000, "mixed": 4800, "held": 720}
+CLIPS = {"base": 6000, "mixed": 4800, "held": 720, "later": 6000, "held-later": 720}
+LATER_BASE, BARRED = 0.3, 1 / 3  # shares of `later`: clips of the base look, clips out of a letterbox
 WORDINGS = 6  # captions of a clip
 
 
 def look_of(rng: np.random.Generator, name: str, at: int) -> tuple[str, Look]:
     """The look of clip `at` of a set, and what it is called."""
-    if name == "base":
+    if name == "base" or (name == "later" and rng.uniform() < LATER_BASE):
         return "base", BASE
-    if name == "held":
+    if name.startswith("held"):
         kind = list(NAMED)[at % len(NAMED)]
         return kind, NAMED[kind]
     kind = str(rng.choice(list(MIXED), p=list(MIXED.values())))
@@ -51,10 +57,27 @@ def drawn(job: tuple[str, int, int]) -> tuple[np.ndarray, dict[str, Any]]:
     name, at, seed = job
     rng = np.random.default_rng([seed, list(CLIPS).index(name), at])
     kind, look = look_of(rng, name, at)
-    scene = random_scene(rng)
-    clip = draw_clip(scene, look, frames=FRAMES, size=(WIDTH, HEIGHT))
+    if name.endswith("later"):
+        scene, clip = _somewhere(rng, look)
+    else:
+        scene = random_scene(rng)
+        clip = draw_clip(scene, look, frames=FRAMES, rate=RATE, size=(WIDTH, HEIGHT))
     captions = sorted({caption(scene, rng) for _ in range(WORDINGS)})
     return clip, {"look": kind, "scene": asdict(scene), "captions": captions}
+
+
+def _somewhere(rng: np.random.Generator, look: Look) -> tuple[Scene, np.ndarray]:
+    """A clip from anywhere in a shot of a film, where a still camera has not lost its subject."""
+    scene = random_scene(rng)
+    while seconds_in_view(scene) < LONGEST_STILL:
+        scene = random_scene(rng)
+    longest = LONGEST_STILL if scene.camera == "still" else LONGEST
+    start = rng.uniform(0, longest - FRAMES / RATE)
+    keep = 1 - 2 * BAR if rng.uniform() < BARRED else 1.0  # of the height; as much of the width is lost at the sides
+    size = (round(WIDTH / keep), round(HEIGHT / keep))
+    clip = draw_clip(scene, look, frames=FRAMES, rate=RATE, size=size, start=start)
+    left, top = (size[0] - WIDTH) // 2, (size[1] - HEIGHT) // 2
+    return scene, clip[:, top : top + HEIGHT, left : left + WIDTH]
 
 
 def draw_set(name: str, folder: Path, seed: int, clips: int) -> None:

@@ -22,7 +22,8 @@ from sakuga.nn.describer import Network
 from sakuga.nn.vae import load_vae
 
 BATCH = 32
-THROUGH = {"base": 1600, "mixed": 2400, "held": 360}  # clips of each set that also go through the VAE
+THROUGH = {"base": 800, "mixed": 1600, "later": 2400, "held": 360, "held-later": 360}  # also through the VAE
+SHARES = {"base": 0.2, "mixed": 0.3, "later": 0.5}  # of a batch
 
 
 @torch.no_grad()
@@ -116,25 +117,28 @@ def main() -> None:
     average.swap()
     file = args.out / f"describer-{args.seed}.safetensors"
     save_file({name: p.detach().half().contiguous() for name, p in model.named_parameters()}, file)
-    report(model, sets["held"], back["held"], labels["held"], clock)
+    for name in ("held", "held-later"):
+        report(model, name, sets[name], back[name], labels[name], clock)
 
 
 def draw(
     rng: np.random.Generator, sets: dict[str, Clips], back: dict[str, np.ndarray], half: int
 ) -> tuple[np.ndarray, str, int]:
     """A clip of this describer's half, of any look, drawn or given back by the VAE."""
-    name = "base" if rng.uniform() < 0.4 else "mixed"
+    name = str(rng.choice(list(SHARES), p=list(SHARES.values())))
     pixels = back[name] if rng.uniform() < 0.6 else sets[name].pixels
     at = 2 * int(rng.integers(len(pixels) // 2)) + half
     return pixels[at], name, at
 
 
-def report(model: Network, held: Clips, back: np.ndarray, labels: dict[str, Tensor], clock: Clock) -> None:
+def report(model: Network, name: str, held: Clips, back: np.ndarray, labels: dict[str, Tensor], clock: Clock) -> None:
     for look in NAMED:
         for kind, pixels in (("drawn", held.pixels), ("through the VAE", back)):
             at = [i for i in held.of(look) if i < len(pixels)]
             shares = shares_right(model, pixels[at], {fact: each[at] for fact, each in labels.items()})
-            clock.log(f"{look}, {kind}: " + " ".join(f"{fact} {100 * share:.1f}" for fact, share in shares.items()))
+            clock.log(
+                f"{name}, {look}, {kind}: " + " ".join(f"{fact} {100 * share:.1f}" for fact, share in shares.items())
+            )
 
 
 if __name__ == "__main__":

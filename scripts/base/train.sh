@@ -11,8 +11,8 @@ $python/data.py --out "$out/data"
 $python/vae.py --data "$out/data" --out "$out" --minutes "${VAE_MINUTES:-35}"
 $python/scale.py --data "$out/data" --vae "$out/vae" --out "$out"
 $python/text_and_transformer.py --data "$out/data" --vae "$out/vae" --out "$out" --minutes "${TRANSFORMER_MINUTES:-44}"
-$python/describe.py --data "$out/data" --vae "$out/vae" --out "$out" --minutes 4 --seed 1 # captions
-$python/describe.py --data "$out/data" --vae "$out/vae" --out "$out" --minutes 4 --seed 2 # judges
+$python/describe.py --data "$out/data" --vae "$out/vae" --out "$out" --minutes 5 --seed 1 # captions
+$python/describe.py --data "$out/data" --vae "$out/vae" --out "$out" --minutes 5 --seed 2 # judges
 judge="$python/judge.py --data $out/data --vae $out/vae --weights $out --describer $out/describer-2.safetensors"
 $judge | tee "$out/judge.log"
 $python/text_and_transformer.py --data "$out/data" --vae "$out/vae" --out "$out" --minutes 8 --experts

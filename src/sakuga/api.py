@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
-STAGES = ("add", "shots", "repeats", "pick", "export", "adopt", "caption", "check", "plan", "cache")
+STAGES = ("add", "look", "shots", "repeats", "pick", "export", "adopt", "caption", "check", "plan", "cache")
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -76,9 +76,10 @@ def add(
 def shots(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
     """Find the shots of every film, and the parts that films share."""
     with project.writing("shots"):
+        looked = _run(project, "look", {}, progress)
         done = _run(project, "shots", settings, progress)
         _run(project, "repeats", {}, progress)
-        return done
+        return replace(done, failed=looked.failed | done.failed)
 
 
 def pick(

@@ -27,6 +27,12 @@ def _v2(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _v3(db: sqlite3.Connection) -> None:
+    """What one pass over a film keeps, from which all else is derived."""
+    for statement in _SCHEMA_3.split(";"):
+        db.execute(statement)
+
+
 _SCHEMA_1 = """
 CREATE TABLE lock (
   id INTEGER PRIMARY KEY CHECK (id = 1), pid INTEGER NOT NULL, host TEXT NOT NULL, command TEXT NOT NULL,
@@ -142,7 +148,15 @@ CREATE TABLE recurrence (
 CREATE INDEX recurrence_source ON recurrence (source)
 """
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2)
+_SCHEMA_3 = """
+ALTER TABLE timeline ADD COLUMN look TEXT NOT NULL DEFAULT '';
+ALTER TABLE timeline ADD COLUMN look_sha256 TEXT NOT NULL DEFAULT '';
+ALTER TABLE timeline ADD COLUMN pictures TEXT NOT NULL DEFAULT '';
+ALTER TABLE timeline ADD COLUMN proxy TEXT NOT NULL DEFAULT '';
+ALTER TABLE shot ADD COLUMN strip TEXT NOT NULL DEFAULT ''
+"""
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3)
 
 
 WAIT_SECONDS = 60.0  # for another writer

@@ -51,19 +51,20 @@ class Words(NamedTuple):
 Box = tuple[int, int, int, int]  # left, top, width and height in pixels
 
 
-def words_in(rgb: np.ndarray) -> list[Words]:
-    """The lines of letters, light ones and dark ones, in one small picture [H, W, 3] uint8 (about 256 wide)."""
-    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+def words_in(picture: np.ndarray) -> list[Words]:
+    """The lines of letters, light ones and dark ones, in one small picture (about 256 wide): uint8 RGB [H, W, 3] or
+    luma [H, W]."""
+    luma = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     # the letters of a title are far apart and thick: in half the picture they are as others are
     half = cv2.resize(luma, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     found: list[Words] = []
-    for picture, steeper in ((luma, 1.0), (half, STEEPER)):
+    for seen, steeper in ((luma, 1.0), (half, STEEPER)):
         for hat in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
             # along the row alone: horizons and the edges of bars are no strokes then; the upright parts of letters stay
-            strokes = cv2.morphologyEx(picture, hat, _row(THICKEST, luma))
+            strokes = cv2.morphologyEx(seen, hat, _row(THICKEST, luma))
             for box in _bands(strokes, _row(WORD_GAP, luma), _row(SHORTEST_RUN, luma)):
-                if _is_text(picture, strokes, box, steeper):
-                    _add(found, _words(box, picture))
+                if _is_text(seen, strokes, box, steeper):
+                    _add(found, _words(box, seen))
     return found
 
 
