@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from sakuga.core.family import FAMILY
+from sakuga.core.media.film import frames
+from sakuga.core.media.fit import fit
 from sakuga.core.models import EMBEDDED, find
 from sakuga.core.settings import ModelSettings
 from sakuga.demo.style import read_scales
+from sakuga.nn.describer import load_describer
 from sakuga.nn.text import load_text
 from sakuga.nn.vae import load_vae
 from sakuga.nn.weights import load_transformer
 from sakuga_world.draw import draw
+from sakuga_world.films import BAR, write_film
 from sakuga_world.look import BASE, CEL, WOODCUT, Look, between
 from sakuga_world.scene import random_scene
 
@@ -67,3 +71,28 @@ def test_the_style_scale_rises_from_base_to_film_seen_through_the_vae(name: str,
     scores = [style(between(BASE, film, t)) for t in (0, 0.25, 0.5, 0.75, 1)]
     assert all(np.diff(scores) > 0), scores
     assert abs(scores[0]) < 0.2 and abs(scores[-1] - 1) < 0.2, scores
+
+
+@pytest.mark.parametrize("name", ["describer", "judge"])
+@pytest.mark.parametrize("look", [CEL, WOODCUT])
+def test_clips_from_anywhere_in_a_film_are_described_as_they_are(name: str, look: Look, tmp_path: Path) -> None:
+    """Not from the first instant of a scene alone: subjects come elsewhere and the zoom grows."""
+    describer = load_describer(EMBEDDED / f"{name}.safetensors")
+    rng = np.random.default_rng(3)
+    right = []
+    for episode in (30, 32):  # the second has bars
+        shots = write_film(tmp_path / f"{episode}.mp4", episode, look, seconds=60)
+        wanted = {}
+        for shot in (shot for shot in shots if shot.kind == "shot"):
+            start = int(rng.integers(shot.first, shot.last - 13))
+            wanted |= {start + n * 3 // 2: (shot, n) for n in range(9)}
+        clips: dict[int, list[np.ndarray]] = {}
+        for index, rgb in frames(tmp_path / f"{episode}.mp4", sorted(wanted)):
+            shot, _ = wanted[index]
+            bar = round(BAR * 256) + 1 if shot.bars else 0
+            clips.setdefault(shots.index(shot), []).append(fit(rgb[bar : 256 - bar], 96, 64))
+        for number, clip in clips.items():
+            facts = describer.facts(np.stack(clip))
+            right.append([facts[fact] == getattr(shots[number].scene, fact) for fact in facts])
+    assert len(right) >= 20
+    assert np.mean(right, axis=0).min() >= 0.85 and np.mean(right) >= 0.95, np.mean(right, axis=0)
