@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from sakuga.signals.overlays import Words, lasting, words_in
+from sakuga.signals.overlays import Line, Words, lasting, standing, words_in
 from sakuga_world.films import _picture, plan
 from sakuga_world.look import BASE, CEL, WOODCUT, Look
 
@@ -152,3 +152,18 @@ def test_a_place_is_found_among_very_many_lines() -> None:
     rng = np.random.default_rng(3)
     found = [[Words(x, y, x + 0.2, y + 0.05), LINE] for x, y in rng.uniform(0, 0.7, (1500, 2)).tolist()]
     assert lasting(found)[0] == 1.0
+
+
+def test_a_line_is_told_for_as_long_as_it_stands() -> None:
+    moved = Words(0.31, 0.85, 0.71, 0.92)
+    assert standing([[], [LINE], [moved], [LINE], []]) == [Line(1, 3, 1.0, LINE)]
+    assert standing([[LINE], [LINE], [], [LINE]]) == [Line(0, 3, 0.75, LINE)]  # missed once
+    assert standing([[LINE], [LINE]]) == []  # what comes and goes is scenery
+    assert standing([[LINE]] * 3 + [[]] * 4 + [[LINE]] * 3) == [Line(0, 2, 1.0, LINE), Line(7, 9, 1.0, LINE)]
+
+
+def test_the_lines_of_a_dialogue_are_told_apart() -> None:
+    short = Words(0.45, 0.85, 0.55, 0.92)
+    upper = Words(0.3, 0.75, 0.7, 0.82)
+    told = standing([[LINE, upper]] * 3 + [[short]] * 3)
+    assert [(line.first, line.last, line.words) for line in told] == [(0, 2, upper), (0, 2, LINE), (3, 5, short)]

@@ -38,6 +38,11 @@ ALIGNED = 0.02  # of the width: how near two left ends, middles or right ends ar
 SAME_HEIGHT = 0.6  # of the lower of two lines, beside the other one
 ANCHORS = 256  # lines that all others are compared with, of however many: a place that lasts has one of them
 
+# One line as long as it stands
+STANDS = 0.6  # of two lines' common area that both cover, from one picture to the next
+LOOKS = 3  # pictures that have it: half a second at 24 frames/s; what comes and goes sooner is scenery
+MISSED = 2  # pictures in a row that may lack it
+
 
 class Words(NamedTuple):
     """Where words stand, as shares 0..1 of the picture's width and height from its left upper corner."""
@@ -46,6 +51,15 @@ class Words(NamedTuple):
     top: float
     right: float
     bottom: float
+
+
+class Line(NamedTuple):
+    """A line of letters from the first to the last picture that has it, and the share 0..1 of those between that do."""
+
+    first: int
+    last: int
+    share: float
+    words: Words
 
 
 Box = tuple[int, int, int, int]  # left, top, width and height in pixels
@@ -85,6 +99,41 @@ def lasting(found: Sequence[list[Words]]) -> tuple[float, Words | None]:
     count, place = max(((np.unique(pictures[there]).size, there) for there in places), key=lambda pair: pair[0])
     low, high = boxes[place].min(axis=0).tolist(), boxes[place].max(axis=0).tolist()
     return count / len(found), Words(low[0], low[1], high[2], high[3])
+
+
+def standing(found: Sequence[list[Words]]) -> list[Line]:
+    """The lines that stand for a while, in the order in which they come, from what `words_in` says of each picture in
+    turn. Lines of a dialogue at one place are told apart by their ends."""
+    open_lines: list[list[tuple[int, Words]]] = []
+    ended: list[list[tuple[int, Words]]] = []
+    for index, lines in enumerate(found):
+        ended += [line for line in open_lines if index - line[-1][0] > MISSED + 1]
+        open_lines = [line for line in open_lines if index - line[-1][0] <= MISSED + 1]
+        for words in lines:
+            same = [line for line in open_lines if line[-1][0] < index and _covered(line[-1][1], words) >= STANDS]
+            if same:
+                max(same, key=lambda line: _covered(line[-1][1], words)).append((index, words))
+            else:
+                open_lines.append([(index, words)])
+    told = [_told(line) for line in (*ended, *open_lines) if len(line) >= LOOKS]
+    return sorted(told, key=lambda line: (line.first, line.words.top))
+
+
+def _told(line: list[tuple[int, Words]]) -> Line:
+    """A line from the pictures that have it; its box is the median of theirs."""
+    first, last = line[0][0], line[-1][0]
+    box = np.median([words for _, words in line], axis=0).tolist()
+    return Line(first, last, len(line) / (last - first + 1), Words(*box))
+
+
+def _covered(one: Words, other: Words) -> float:
+    """Intersection over union of two lines."""
+    across = min(one.right, other.right) - max(one.left, other.left)
+    down = min(one.bottom, other.bottom) - max(one.top, other.top)
+    if across <= 0 or down <= 0:
+        return 0.0
+    areas = [(words.right - words.left) * (words.bottom - words.top) for words in (one, other)]
+    return across * down / (sum(areas) - across * down)
 
 
 def _row(share: float, luma: np.ndarray) -> np.ndarray:
