@@ -25,7 +25,8 @@ UNTOLD = {"nn/pickles.py"}  # of its ValueErrors nobody hears: one sentence stan
 REASONS = {
     "cli/__init__.py": ("run", "_sentence"),
     "core/listings.py": ("read_listing", "_whole", "_lines", "_parsed"),
-    "core/media/film.py": ("_why", "_decoded", "_first_frame"),
+    "core/media/decoding.py": ("told",),
+    "core/media/film.py": ("_why", "_first_frame"),
     "core/models.py": ("find",),
     "core/processes.py": ("_alone",),
     "core/samples/windows.py": ("why_none",),
@@ -41,7 +42,7 @@ REASONS = {
 
 # Errors without words of their own, as file and expression.
 HANDED_ON = {
-    "core/media/film.py: errors[0]",
+    "core/media/film.py: 'none of its pictures can be decoded' if told else 'it has no frames'",
     "core/media/film.py: _why(error)",
     "core/prompts.py: f\"line {number}: --{name} ({flag.field}) takes {flag.wants}, not '{value}'\"",
     "core/prompts.py: f'{path}: {error}'",

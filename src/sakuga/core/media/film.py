@@ -1,24 +1,30 @@
 """Films in: what a file is, the exact time of every frame, and frames as RGB by their index in presentation order.
 
-Frames are counted by decoding. Rotation and mirroring stored in the file are applied and non-square pixels are
-squared (the width is scaled), so that every array looks as a player would show it. Only containers that hold their own
-pictures are opened: playlists, which name other files or addresses, are not videos here.
+Frames are counted by decoding; broken spots are stepped over. Interlaced frames are made whole, rotation and mirroring
+stored in the file are applied and non-square pixels are squared (the width is scaled), so that every array looks as a
+player would show it. Only containers that hold their own pictures are opened: playlists, which name other files or
+addresses, are not videos here. Cropping that a container asks for is not told by PyAV and not done.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from itertools import dropwhile, islice
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..errors import SakugaError
+from .decoding import Faults, good_frames, seconds_of, why
+from .fields import Fields, deinterlaced, find_fields
 from .planes import Planes, Shrinker
 from .view import Painter, View
 
@@ -83,7 +89,7 @@ def scan_times(
 ) -> list[Fraction]:
     """The timestamp (s) of every frame, in presentation order, found by decoding all of them.
 
-    `on_frame(index, time)` is called for each. After an error the frames so far are returned and `on_error` is told.
+    `on_frame(index, time)` is called for each. Broken spots are stepped over, and `on_error` is told of them.
     """
     times: list[Fraction] = []
     with _opened(path) as (container, stream):
@@ -98,9 +104,17 @@ def scan_times(
 def scan(path: Path | str, size: tuple[int, int] | None = None, on_error: Warn | None = None) -> Iterator[Shown]:
     """Every frame with its timestamp and picture, in one pass; `size` (width, height) scales what is displayed."""
     with _opened(path) as (container, stream):
-        clock, paint = _Clock(stream), Painter(stream, size)
-        for index, frame in enumerate(_decoded(path, container, stream, on_error)):
-            yield Shown(index, clock(frame), paint(frame))
+        view, fields = _known(path)
+        clock, paint = _Clock(stream), Painter(view, size)
+        times: list[Fraction] = []
+
+        def timed() -> Iterator[tuple[int, VideoFrame]]:
+            for index, frame in enumerate(_decoded(path, container, stream, on_error)):
+                times.append(clock(frame))
+                yield index, frame
+
+        for index, frame in deinterlaced(timed(), fields) if fields else timed():
+            yield Shown(index, times[index], paint(frame))
 
 
 def look(
@@ -108,7 +122,8 @@ def look(
 ) -> Iterator[tuple[int, Fraction, Planes]]:
     """Every frame as (index, timestamp, small planes of `size`), in one pass: the cheapest way to see a whole film."""
     with _opened(path) as (container, stream):
-        clock, shrink = _Clock(stream), Shrinker(stream, size)
+        view, fields = _known(path)
+        clock, shrink = _Clock(stream), Shrinker(view, size, one_field=fields is not None)
         for index, frame in enumerate(_decoded(path, container, stream, on_error)):
             yield index, clock(frame), shrink(frame)
 
@@ -129,18 +144,21 @@ def frames(
     todo = None if wanted is None else sorted(set(wanted))
     if todo == []:
         return
+    view, fields = _known(path)
+    paint = Painter(view, size)
     first = todo[0] if todo else 0
     last = todo[-1] if todo else None
     left = None if todo is None else set(todo)
     for back in (*(_SEEK_BACK if times and _SEEK_FROM < first < len(times) else ()), None):
         try:
             with _opened(path) as (container, stream):
-                paint = Painter(stream, size)
-                decoded = _decoded(path, container, stream, on_error)
+                numbered: Iterator[tuple[int, VideoFrame]]
                 if back is None or times is None:
-                    numbered: Iterator[tuple[int, VideoFrame]] = enumerate(decoded)
+                    numbered = _numbered(_decoded(path, container, stream, on_error), stream, times)
                 else:
-                    numbered = _after_seek(container, stream, decoded, times, first, back)
+                    numbered = _after_seek(container, stream, times, first - (fields is not None), back)
+                if fields is not None:
+                    numbered = deinterlaced(numbered, fields)
                 for index, frame in numbered:
                     if left is None or index in left:
                         yield index, paint(frame)
@@ -153,10 +171,28 @@ def frames(
             continue
 
 
+def _numbered(
+    decoded: Iterator[VideoFrame], stream: VideoStream, times: Sequence[Fraction] | None
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames with their indices; with `times`, that of the nearest in time, as no two decodings agree on broken spots."""
+    if not times:
+        yield from enumerate(decoded)
+        return
+    clock, last, offset = _Clock(stream), -1, None
+    for frame in decoded:
+        time = clock(frame)
+        if offset is None:
+            offset = Fraction(0) if time in times else times[0] - time
+        after = bisect_left(times, time + offset)
+        index = min(range(max(0, after - 1), min(after + 1, len(times))), key=lambda n: abs(times[n] - time - offset))
+        if index > last and abs(times[index] - time - offset) <= clock.step / 2:
+            last = index
+            yield index, frame
+
+
 def _after_seek(
     container: InputContainer,
     stream: VideoStream,
-    decoded: Iterator[VideoFrame],
     times: Sequence[Fraction],
     first: int,
     back: int,
@@ -169,25 +205,35 @@ def _after_seek(
         raise _Lost from error
     index_at = {time: index for index, time in enumerate(times)}
     expected: int | None = None
-    for frame in decoded:
-        index = index_at.get(_stamp(frame, stream)) if frame.pts is not None else None
-        if expected is None:
-            # frames shown before the keyframe may need pictures that were skipped; an intra-refresh P frame is no start
-            if not frame.key_frame or frame.pict_type != PictureType.I or frame.is_corrupt:
-                continue
-            if index is None or index > first:
-                raise _Lost
-            expected = index
-        if index != expected:
+    faults = Faults(stream)
+    for frame in good_frames(container, stream, faults, halt=True, from_key=True):
+        index = index_at.get(seconds_of(frame, stream)) if frame.pts is not None else None
+        if index is None or index > first if expected is None else index != expected:
             raise _Lost
+        assert index is not None
         yield index, frame
-        expected += 1
-    if expected is None or expected <= first:
+        expected = index + 1
+    if faults or expected is None or expected <= first:
         raise _Lost
 
 
+def _known(path: Path | str) -> tuple[View, Fields | None]:
+    """How a film is displayed, which its first frame says for all of it, and whether it is interlaced."""
+    path = Path(path).absolute()
+    state = path.stat() if path.is_file() else None
+    return _asked(path, (state.st_size, state.st_mtime_ns) if state else None)
+
+
+@lru_cache(maxsize=256)
+def _asked(path: Path, state: tuple[int, int] | None) -> tuple[View, Fields | None]:
+    with _opened(path) as (container, stream):
+        view = View.of(_first_frame(path, container, stream), stream)
+    with _opened(path) as (container, stream):
+        return view, find_fields(container, stream)
+
+
 @contextmanager
-def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(path: Path | str, threads: int = 0) -> Iterator[tuple[InputContainer, VideoStream]]:
     path = Path(path)
     if not path.is_file():
         raise SakugaError(f"{path} is not there; check its name and that its disk is mounted")
@@ -207,6 +253,7 @@ def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise _unreadable(path, f"its pictures of {stream.width}x{stream.height} are larger than Sakuga takes")
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
         yield container, stream
 
 
@@ -217,40 +264,45 @@ def _unreadable(path: Path | str, why: str) -> SakugaError:
 def _why(error: Exception) -> str:
     if isinstance(error, av.error.ArgumentError):
         return "it is a file of another kind"  # what libav says of formats that are not on our list
-    return str(getattr(error, "strerror", None) or error).lower()
+    return why(error)
 
 
 def _decoded(
     path: Path | str, container: InputContainer, stream: VideoStream, on_error: Warn | None
 ) -> Iterator[VideoFrame]:
-    """Frames in presentation order until the end or the first error, which `on_error` is told of."""
-    count = 0
-    try:
-        for frame in _raw_frames(container, stream):
+    """Good frames in presentation order; broken spots are stepped over, and `on_error` is told of all of them at the end.
+
+    Threads lose pictures around a broken spot, and how many depends on the machine: from the first one on a film is
+    decoded anew without them.
+    """
+    faults, count = Faults(stream), 0
+    last: int | None = None
+    for frame in good_frames(container, stream, faults, halt=True):
+        yield frame
+        count, last = count + 1, frame.pts
+    if faults:
+        yield from _stepping_over(path, count, last, on_error)
+    elif on_error is not None and (told := faults.told(path, count)):
+        on_error(told)
+
+
+def _stepping_over(path: Path | str, count: int, last: int | None, on_error: Warn | None) -> Iterator[VideoFrame]:
+    """What comes after the first `count` good frames, the last of which has pts `last`."""
+    with _opened(path, threads=1) as (container, stream):
+        faults = Faults(stream)
+        rest = islice(good_frames(container, stream, faults), count, None)
+        for frame in dropwhile(lambda f: last is not None and f.pts is not None and f.pts <= last, rest):
             yield frame
             count += 1
-    except (av.error.FFmpegError, OSError) as error:
-        if on_error is not None:
-            on_error(f"{path} breaks off after frame {count}: {_why(error)}; the frames before it are used")
-
-
-def _raw_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    try:
-        yield from container.decode(stream)
-    except IndexError:
-        # PyAV ends so, before all decoders are flushed, when streams appear after the opening (MPEG-TS, FLV)
-        yield from stream.decode(None)
+    if on_error is not None and (told := faults.told(path, count)):
+        on_error(told)
 
 
 def _first_frame(path: Path | str, container: InputContainer, stream: VideoStream) -> VideoFrame:
-    errors: list[str] = []
-    try:
-        return next(_raw_frames(container, stream))
-    except StopIteration:
-        errors.append("it has no frames")
-    except (av.error.FFmpegError, OSError) as error:
-        errors.append(_why(error))
-    raise _unreadable(path, errors[0])
+    told: list[str] = []
+    for frame in _decoded(path, container, stream, told.append):
+        return frame
+    raise _unreadable(path, "none of its pictures can be decoded" if told else "it has no frames")
 
 
 def _tick(stream: VideoStream) -> Fraction:
@@ -259,10 +311,6 @@ def _tick(stream: VideoStream) -> Fraction:
 
 def _declared(stream: VideoStream) -> Fraction | None:
     return next((r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r and r > 0), None)
-
-
-def _stamp(frame: VideoFrame, stream: VideoStream) -> Fraction:
-    return (frame.pts or 0) * (frame.time_base or _tick(stream))
 
 
 class _Clock:
@@ -279,7 +327,7 @@ class _Clock:
         if frame.pts is None:
             self.last = following
             return following
-        time = _stamp(frame, self.stream) + self.shift
+        time = seconds_of(frame, self.stream) + self.shift
         if self.last is not None and time <= self.last:
             self.shift += following - time
             time = following

@@ -6,12 +6,10 @@ faster than averaging areas of any size, and no detail aliases.
 
 from dataclasses import dataclass
 
-import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 
 from .view import View
 
@@ -28,6 +26,12 @@ class Planes:
     luma: np.ndarray
     blue: np.ndarray
     red: np.ndarray
+    coded: np.ndarray  # luma in full size and in its own bits and range, unturned: the decoder's memory, not a copy
+    bits: int
+
+    def whole(self) -> np.ndarray:
+        """The luma in full size, uint8, in its own range and unturned."""
+        return self.coded if self.bits == 8 else cv2.convertScaleAbs(self.coded, alpha=1 / 2 ** (self.bits - 8))
 
     def rgb(self) -> np.ndarray:
         """The picture [H, W, 3] uint8, for eyes: BT.601 weights whatever the film's are."""
@@ -39,49 +43,56 @@ class Planes:
 class Shrinker:
     """Gives the frames of one stream as planes of `size` (width, height, both even), as displayed.
 
-    Of an interlaced frame only the upper field is looked at. A picture whose size changes on the way is still scaled to
-    `size`.
+    Of an interlaced film (`one_field`) only the upper field is looked at. A picture whose size changes on the way is
+    still scaled to `size`.
     """
 
-    def __init__(self, stream: VideoStream, size: tuple[int, int]) -> None:
-        self.stream = stream
+    def __init__(self, view: View, size: tuple[int, int], *, one_field: bool = False) -> None:
+        self.view = view
         self.size = size
-        self.view: View | None = None
+        self.one_field = one_field
         self.reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> Planes:
-        if self.view is None:
-            self.view = View.of(frame, self.stream)
         width, height = self.size
         if self.view.rotation % 180:
             width, height = height, width
         bits = _PLANAR.get(frame.format.name)
         if bits is None:
             frame, bits = self._as_yuv(frame, width, height), 8
-        step = 2 if frame.interlaced_frame and frame.height > height else 1
+        step = 2 if self.one_field and frame.height > height else 1
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-        small = [
-            _level(_shrunk(_plane(frame, n, bits)[::step], size), bits, full, chroma=n > 0)
+        luma, blue, red = (
+            self._turned(_level(_shrunk(_plane(frame, n, bits)[::step], size), bits, full, chroma=n > 0))
             for n, size in enumerate(((width, height), (width // 2, height // 2), (width // 2, height // 2)))
-        ]
-        return Planes(*(self._turned(plane) for plane in small))
+        )
+        return Planes(luma, blue, red, _plane(frame, 0, bits)[::step], bits)
 
     def _as_yuv(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
         return self.reformatter.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA, threads=1)
 
     def _turned(self, plane: np.ndarray) -> np.ndarray:
-        assert self.view is not None
         if self.view.mirrored:
             plane = plane[:, ::-1]
         turns = self.view.rotation // 90
         return np.ascontiguousarray(np.rot90(plane, -turns)) if turns or self.view.mirrored else plane
 
 
+def luma_plane(frame: VideoFrame) -> np.ndarray | None:
+    """The luma [H, W] of a frame as it is coded, uint8; None for a format without such a plane."""
+    bits = _PLANAR.get(frame.format.name)
+    if bits is None:
+        return None
+    plane = _plane(frame, 0, bits)
+    return plane if bits == 8 else (plane >> (bits - 8)).astype(np.uint8)
+
+
 def _plane(frame: VideoFrame, number: int, bits: int) -> np.ndarray:
     plane = frame.planes[number]
-    kind = np.uint8 if bits == 8 else np.uint16
-    line = plane.line_size // np.dtype(kind).itemsize
-    return np.frombuffer(plane, kind, count=plane.height * line).reshape(plane.height, line)[:, : plane.width]
+    kind: np.dtype[np.unsignedinteger] = np.dtype(np.uint8 if bits == 8 else np.uint16)
+    line = plane.line_size // kind.itemsize
+    whole = np.frombuffer(memoryview(plane), kind, count=plane.height * line)
+    return whole.reshape(plane.height, line)[:, : plane.width]
 
 
 def _shrunk(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

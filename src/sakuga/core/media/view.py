@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 _KNOWN_MATRICES = frozenset({1, 4, 5, 6, 7, 9, 10})  # AVCOL_SPC values that swscale knows for YUV
 _STEADY = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-_SHRINK = Interpolation.AREA | _STEADY
+_SHRINK = Interpolation.AREA | _STEADY | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 _KEEP = Interpolation.BICUBIC | _STEADY | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
 
@@ -53,17 +53,14 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
 
 
 class Painter:
-    """Turns the decoded frames of one stream into RGB arrays of one size, as displayed."""
+    """Turns the decoded frames of one film into RGB arrays of one size, as displayed, also where the coded size changes."""
 
-    def __init__(self, stream: VideoStream, size: tuple[int, int] | None) -> None:
-        self.stream = stream
+    def __init__(self, view: View, size: tuple[int, int] | None) -> None:
+        self.view = view
         self.size = size
-        self.view: View | None = None
         self.reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        if self.view is None:
-            self.view = View.of(frame, self.stream)
         view = self.view
         width, height = self.size or view.displayed
         if view.rotation % 180:
