@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
-STAGES = ("add", "look", "shots", "repeats", "pick", "export", "adopt", "caption", "check", "plan", "cache")
+STAGES = ("add", "look", "judge", "shots", "repeats", "pick", "export", "adopt", "caption", "check", "plan", "cache")
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -77,9 +77,11 @@ def shots(project: Project, *, progress: Progress | None = None, **settings: Any
     """Find the shots of every film, and the parts that films share."""
     with project.writing("shots"):
         looked = _run(project, "look", {}, progress)
+        judged = change(project.settings.shots, settings).judge != "off"
+        unsure = _run(project, "judge", {}, progress).failed if judged else {}
         done = _run(project, "shots", settings, progress)
         _run(project, "repeats", {}, progress)
-        return replace(done, failed=looked.failed | done.failed)
+        return replace(done, failed=looked.failed | unsure | done.failed)
 
 
 def pick(
@@ -150,7 +152,7 @@ def status(project: Project) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     unknown: dict[str, str] = {}
     for name in STAGES:
-        if name == "cache":
+        if name == "cache" or (name == "judge" and project.settings.shots.judge == "off"):
             continue  # content-addressed: what is missing is told by `plan` and made by `train`; its record needs torch
         try:
             settings = getattr(project.settings, name, None) or Settings()

@@ -54,9 +54,13 @@ class ModelSettings(Settings):
 class ShotSettings(Settings):
     """Finding the shots of a film."""
 
-    detector: Literal["adaptive", "content", "hash", "histogram"] = setting("adaptive", "How cuts are found")
-    threshold: float | None = setting(None, "How different two frames are at a cut; derived from the detector", gt=0)
+    sensitivity: float = setting(
+        0.5, "How readily a change counts as a cut: higher finds more, lower fewer that are none", ge=0.05, le=0.95
+    )
     min_seconds: float = setting(0.5, "A shot is at least this long; shorter ones join the one before", unit="s", ge=0)
+    judge: Literal["auto", "off"] = setting(
+        "auto", "Let TransNetV2 look at what is doubtful: auto does where it is installed (sakuga[cuts])"
+    )
 
 
 class PickSettings(Settings):

@@ -153,6 +153,10 @@ ALTER TABLE timeline ADD COLUMN look TEXT NOT NULL DEFAULT '';
 ALTER TABLE timeline ADD COLUMN look_sha256 TEXT NOT NULL DEFAULT '';
 ALTER TABLE timeline ADD COLUMN pictures TEXT NOT NULL DEFAULT '';
 ALTER TABLE timeline ADD COLUMN proxy TEXT NOT NULL DEFAULT '';
+ALTER TABLE shot ADD COLUMN soft_in INTEGER NOT NULL DEFAULT 0; -- frames of a transition at its start, and its end
+ALTER TABLE shot ADD COLUMN soft_out INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE judgement (look_sha256 TEXT PRIMARY KEY, source TEXT NOT NULL, probabilities BLOB NOT NULL);
+CREATE INDEX judgement_source ON judgement (source);
 ALTER TABLE shot ADD COLUMN strip TEXT NOT NULL DEFAULT ''
 """
 

@@ -4,7 +4,6 @@ thumbnails. Nothing is decoded: another threshold costs a second."""
 import json
 from collections.abc import Mapping
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,26 @@ from ..core.settings import ShotSettings
 from ..core.stage import Item, Rows, Scratch, Stage
 from ..core.timeline import Timeline, unpack
 from ..signals.borders import over_shot, settle
-from ..signals.cuts import find_cuts
+from ..signals.cuts import Span, decide, find_candidates, spans
 from ..signals.look import Look, Pictures
 from ..signals.overlays import Words, lasting
 
-LOOKED_AT = "SELECT film, times, rate, look, look_sha256, pictures FROM timeline WHERE look != '' ORDER BY film"
+LOOKED_AT = """
+SELECT film, times, rate, look, timeline.look_sha256, pictures, probabilities
+FROM timeline LEFT JOIN judgement ON judgement.look_sha256 = timeline.look_sha256 WHERE look != '' ORDER BY film
+"""
 
 
 def _items(project: Project, settings: ShotSettings) -> list[Item]:
     items = []
     for row in project.rows(LOOKED_AT):
         facts = row | {"look": str(project.path(row["look"])), "pictures": str(project.path(row["pictures"]))}
-        items.append(Item(row["film"], {"look": row["look_sha256"], "rate": row["rate"]}, facts))
+        content = {"look": row["look_sha256"], "rate": row["rate"]}
+        if settings.judge == "off":
+            facts["probabilities"] = None
+        elif row["probabilities"]:
+            content["judged"] = row["probabilities"].hex()
+        items.append(Item(row["film"], content, facts))
     return items
 
 
@@ -34,14 +41,22 @@ def _work(facts: Mapping[str, Any], settings: ShotSettings, scratch: Scratch) ->
     rate = Fraction(facts["rate"]) if facts["rate"] else None
     timeline = Timeline(unpack(facts["times"]), rate)
     look = Look.load(facts["look"])
-    cuts = [0, *find_cuts(look, round(settings.min_seconds * (rate or 24))), len(look)]
-    spans = [(first, after - 1) for first, after in pairwise(cuts)]
+    found = _spans(look, facts["probabilities"], settings, float(rate or 24))
     pictures = Pictures(facts["pictures"])
-    shots = [_shot(facts["film"], span, look, timeline, pictures, scratch) for span in spans]
-    told = [over_shot(look.edges[first : last + 1], (int(look.size[0]), int(look.size[1]))) for first, last in spans]
+    shots = [_shot(facts["film"], span[:2], look, timeline, pictures, scratch) for span in found]
+    for shot, span in zip(shots, found, strict=True):
+        shot |= {"soft_in": span.soft_in, "soft_out": span.soft_out}
+    size = int(look.size[0]), int(look.size[1])
+    told = [over_shot(look.edges[span.first : span.last + 1], size) for span in found]
     for shot, borders in zip(shots, settle(list(zip(told, [s["seconds"] for s in shots], strict=True))), strict=True):
         shot["borders"] = json.dumps([round(share, 4) for share in borders])
     return {"shot": shots}
+
+
+def _spans(look: Look, probabilities: bytes | None, settings: ShotSettings, rate: float) -> list[Span]:
+    judged = np.frombuffer(probabilities, np.float16).astype(np.float32) if probabilities else None
+    transitions = decide(find_candidates(look), settings.sensitivity, judged)
+    return spans(transitions, len(look), round(settings.min_seconds * rate))
 
 
 def _shot(
@@ -77,5 +92,5 @@ def _lines(look: Look, first: int, last: int) -> list[list[Words]]:
 
 
 STAGE = Stage(
-    "shots", version=4, takes="timeline", gives=("shot",), settings=ShotSettings, items=_items, work=_work, unit="films"
+    "shots", version=5, takes="timeline", gives=("shot",), settings=ShotSettings, items=_items, work=_work, unit="films"
 )
