@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .stages.generate import Video
     from .stages.plan import Plan
     from .stages.publish import Published
+    from .stages.repeats import Part
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
@@ -80,8 +81,15 @@ def shots(project: Project, *, progress: Progress | None = None, **settings: Any
         judged = change(project.settings.shots, settings).judge != "off"
         unsure = _run(project, "judge", {}, progress).failed if judged else {}
         done = _run(project, "shots", settings, progress)
-        _run(project, "repeats", {}, progress)
-        return replace(done, failed=looked.failed | unsure | done.failed)
+        compared = _run(project, "repeats", {}, progress).failed
+        return replace(done, failed=looked.failed | unsure | done.failed | compared)
+
+
+def parts(project: Project) -> "list[Part]":
+    """The parts that recur, an opening in every episode, film by film: where they stand, and where else."""
+    from .stages.repeats import parts as listed
+
+    return listed(project)
 
 
 def pick(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from functools import cache
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 
 import cv2
@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from films import write_film
 from sakuga.core.media.film import scan
 from sakuga.signals.measures import luma
-from sakuga.signals.recurring import NEAR, PLAIN, Recurrence, picture_hash, recurring
+from sakuga.signals.recurring import PICTURE, PLAIN, Recurrence, Track, again, picture_hash, shared
 from sakuga_world.films import OPENING, _pictures, plan
 from sakuga_world.look import CEL
 
 SIZE = (96, 64)
+NEAR = PICTURE.near
 Film = tuple[np.ndarray, np.ndarray]
 
 
@@ -102,19 +103,18 @@ def test_the_opening_of_three_episodes_is_found_and_nothing_else(tmp_path: Path)
         "cold": shown(frame.rgb for frame in scan(copied)),
     }
     starts = {"first": 0.0, "other rate": 0.0, "cold": 5.0}
-    found = recurring(films)
-    assert list(found) == list(films)
-    for name, parts in found.items():
-        assert sorted(part.other for part in parts) == sorted(set(films) - {name})
-        for part in parts:
-            assert part.first == pytest.approx(starts[name], abs=0.1)
-            assert part.last == pytest.approx(starts[name] + 8, abs=0.1)
-            assert part.other_first == pytest.approx(starts[part.other], abs=0.1)
+    for one, two in combinations(films, 2):
+        for name, other, parts in zip(
+            (one, two), (two, one), shared(Track(*films[one]), Track(*films[two])), strict=True
+        ):
+            [part] = parts
+            assert part[:2] == pytest.approx((starts[name], starts[name] + 8), abs=0.1)
+            assert part[2:] == pytest.approx((starts[other], starts[other] + 8), abs=0.1)
 
 
 def test_the_other_shots_of_six_episodes_share_nothing() -> None:
-    films = {str(episode): shown(after_opening(episode, 12, 12), 12) for episode in range(6)}
-    assert recurring(films, at_least=1.0) == {name: [] for name in films}
+    films = [Track(*shown(after_opening(n, 12, 12), 12), PICTURE._replace(at_least=1.0)) for n in range(6)]
+    assert all(shared(one, two) == ([], []) for one, two in combinations(films, 2))
 
 
 # hashes made up: `moving` shows a new picture every 2 frames, all unlike each other
@@ -131,7 +131,13 @@ def noisy(hashes: list[int], bits: int, seed: int = 0) -> list[int]:
 
 
 def parts(one: Film, two: Film, at_least: float = 2.0) -> list[Recurrence]:
-    return recurring({"one": one, "two": two}, at_least)["one"]
+    sense = PICTURE._replace(at_least=at_least)
+    return shared(Track(*one, sense), Track(*two, sense))[0]
+
+
+def places(found: list[Recurrence]) -> list[tuple[float, float, float]]:
+    """From where to where, and where it begins elsewhere."""
+    return [part[:3] for part in found]
 
 
 SHARED = moving(1, 120)
@@ -142,11 +148,10 @@ SHARED = moving(1, 120)
 def test_a_part_is_found_wherever_it_stands(before: int, other_before: int, seed: int) -> None:
     one = made_of([*moving(2, before), *SHARED, *moving(3, 90)])
     two = made_of([*moving(4, other_before), *noisy(SHARED, 4, seed), *moving(5, 60)])
-    [part] = parts(one, two)
-    assert part == (before / 24, (before + 119) / 24, "two", other_before / 24)
-    assert recurring({"one": one, "two": two})["two"] == [
-        (other_before / 24, (other_before + 119) / 24, "one", part.first)
-    ]
+    [[part], [turned]] = shared(Track(*one), Track(*two))
+    here, there = (before / 24, (before + 119) / 24), (other_before / 24, (other_before + 119) / 24)
+    assert part == (*here, *there)
+    assert turned == (*there, *here)
 
 
 @settings(max_examples=15, deadline=None)
@@ -174,7 +179,7 @@ def test_a_frame_lasts_as_long_as_it_is_shown() -> None:
     """A film that keeps each drawing once, against one that repeats it."""
     times, hashes = made_of([*moving(2, 70), *SHARED, *moving(3, 40)])
     two = made_of([*moving(4, 30), *SHARED, *moving(5, 60)])
-    assert parts((times[::2], hashes[::2]), two) == [(70 / 24, 188 / 24, "two", 30 / 24)]
+    assert places(parts((times[::2], hashes[::2]), two)) == [(70 / 24, 188 / 24, 30 / 24)]
 
 
 def test_the_shortest_part() -> None:
@@ -188,8 +193,8 @@ def test_black_is_no_part_but_may_stand_in_one() -> None:
     assert parts(made_of([*black, *moving(2, 90)]), made_of([*black, *moving(3, 90)])) == []
     assert parts(made_of([PLAIN] * 240), made_of([PLAIN] * 240)) == []
     joined = [*SHARED, *black, *moving(7, 120)]
-    assert parts(made_of([*joined, *black, *moving(2, 90)]), made_of([*joined, *black, *moving(3, 90)])) == [
-        (0, 311 / 24, "two", 0)
+    assert places(parts(made_of([*joined, *black, *moving(2, 90)]), made_of([*joined, *black, *moving(3, 90)]))) == [
+        (0, 311 / 24, 0)
     ]
 
 
@@ -202,7 +207,7 @@ def test_a_still_is_a_part_where_it_stands_whole() -> None:
         return made_of([*moving(seed, 60), *picture, *moving(seed + 1, 60)])
 
     card = between(10, still(72))
-    assert parts(card, between(20, noisy(still(72), 3))) == [(60 / 24, 131 / 24, "two", 60 / 24)]
+    assert places(parts(card, between(20, noisy(still(72), 3)))) == [(60 / 24, 131 / 24, 60 / 24)]
     assert parts(card, between(20, still(24))) == []  # alike for a second
     assert parts(card, between(20, still(90))) == []  # a look at a place, longer in the other film
     assert parts(card, between(20, still(72, turned=4))) == []  # like it
@@ -213,7 +218,7 @@ def test_a_still_is_a_part_where_it_stands_whole() -> None:
 def test_a_loop_is_told_in_the_fewest_parts() -> None:
     cycle = moving(8, 24)
     one = made_of([*moving(2, 60), *cycle * 8, *moving(3, 60)])
-    assert parts(one, made_of([*moving(4, 30), *noisy(cycle * 8, 3)])) == [(60 / 24, 251 / 24, "two", 30 / 24)]
+    assert places(parts(one, made_of([*moving(4, 30), *noisy(cycle * 8, 3)]))) == [(60 / 24, 251 / 24, 30 / 24)]
     two = made_of([*moving(4, 30), *cycle * 12, *moving(5, 60)])  # for longer
     assert [part[:2] for part in parts(one, two)] == [(60 / 24, 251 / 24)]
     turned = parts(two, one)
@@ -230,7 +235,7 @@ def test_other_words_over_a_part_for_a_moment_leave_it_whole(rate: int) -> None:
         )
 
     long = moving(1, 8 * rate)
-    assert parts(made_of(long, rate), with_words(0.9)) == [(0, (8 * rate - 1) / rate, "two", 0)]
+    assert places(parts(made_of(long, rate), with_words(0.9))) == [(0, (8 * rate - 1) / rate, 0)]
     around = [(0, (3 * rate - 1) / rate), (5, (8 * rate - 1) / rate)]
     assert [part[:2] for part in parts(made_of(long, rate), with_words(2))] == around
 
@@ -243,7 +248,7 @@ def test_films_that_agree_now_and_then_share_no_part() -> None:
 def test_a_part_that_the_other_film_has_twice_is_told_once() -> None:
     one = made_of([*moving(2, 60), *SHARED, *moving(3, 60)])
     two = made_of([*SHARED[:72], *moving(4, 60), *SHARED])
-    assert parts(one, two) == [(60 / 24, 179 / 24, "two", 132 / 24)]
+    assert places(parts(one, two)) == [(60 / 24, 179 / 24, 132 / 24)]
     assert [part[:2] for part in parts(two, one)] == [(0, 71 / 24), (132 / 24, 251 / 24)]
 
 
@@ -251,12 +256,27 @@ def test_several_parts_in_another_order() -> None:
     ending = moving(7, 96)
     one = made_of([*SHARED, *moving(2, 60), *ending, *moving(3, 30)])
     two = made_of([*moving(4, 10), *ending, *moving(5, 90), *SHARED])
-    assert parts(one, two) == [(0, 119 / 24, "two", 196 / 24), (180 / 24, 275 / 24, "two", 10 / 24)]
+    assert places(parts(one, two)) == [(0, 119 / 24, 196 / 24), (180 / 24, 275 / 24, 10 / 24)]
+
+
+# repeats inside one film
+
+
+def test_what_a_film_shows_again_later_is_told_where_it_is_repeated() -> None:
+    film = made_of([*moving(2, 60), *SHARED, *moving(3, 24 * 40), *noisy(SHARED, 3), *moving(4, 60)])
+    assert again(Track(*film)) == [(1140 / 24, 1259 / 24, 60 / 24, 179 / 24)]
+
+
+def test_what_a_film_goes_back_to_is_no_repeat() -> None:
+    talk = [*still(48), *moving(6, 24 * 40), *noisy(still(48), 2), *moving(7, 60)]
+    soon = [*SHARED, *moving(3, 24 * 20), *SHARED, *moving(4, 60)]
+    loop = moving(8, 24) * 60
+    assert [again(Track(*made_of(hashes))) for hashes in (talk, soon, loop)] == [[], [], []]
 
 
 def test_films_of_few_frames_or_none() -> None:
     none = made_of([])
-    assert recurring({}) == {} and recurring({"one": made_of(SHARED)}) == {"one": []}
+    assert again(Track(*none)) == again(Track(*made_of(SHARED[:1]))) == []
     assert parts(none, made_of(SHARED)) == parts(made_of(SHARED), none) == parts(none, none) == []
     assert parts(made_of(SHARED[:1]), made_of(SHARED[:1])) == []
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from .. import api
 from ..core import settings as s
@@ -10,6 +10,11 @@ from ..core.errors import SakugaError
 from ..core.project import Project
 from . import show
 from .base import HERE, Common, Options, all_failed, app, summarise
+
+if TYPE_CHECKING:
+    from ..stages.repeats import Part
+
+PLACES = 3  # of a recurring part that are named; of the others the number is told
 
 
 @app.command
@@ -46,6 +51,7 @@ def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common:
         summary = api.shots(project, progress=progress, **s.given(settings))
         rows = _shot_rows(project)
         notes = project.rows("SELECT film, note FROM timeline WHERE note != ''")
+        parts = api.parts(project)
     if common.json:
         show.print_json([{k: row[k] for k in ("film", "first", "last", "kept", "reason")} for row in rows])
     else:
@@ -53,6 +59,7 @@ def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common:
         for note in notes:
             show.say(f"{note['film']}: {note['note']}")
         _shot_table(rows)
+        _part_table(parts)
     all_failed(summary)
 
 
@@ -157,3 +164,25 @@ def _shot_table(rows: list[dict[str, Any]]) -> None:
         ((r["name"], r["last"] - r["first"] + 1, f"{r['seconds']:.2f} s", f"{r['brightness']:.2f}", f"{r['motion']:.3f}",
           "yes" if r["kept"] else "no", r["reason"]) for r in rows),
     )  # fmt: skip
+
+
+def _part_table(parts: "list[Part]") -> None:
+    """The parts that recur, where there are any."""
+    if parts:
+        show.table(
+            ("film", "from ", "to ", "recurs as", "told by", "stands in"),
+            ((p.film, _place(p.start_seconds), _place(p.start_seconds + p.seconds), p.kind, p.by, _places(p.places))
+             for p in parts),
+        )  # fmt: skip
+
+
+def _places(places: list[tuple[str, float]]) -> str:
+    """e02 0:41.3, e03 1:12.0 and 9 more."""
+    told = ", ".join(f"{film} {_place(start)}" for film, start in places[:PLACES])
+    return f"{told} and {len(places) - PLACES} more" if len(places) > PLACES else told
+
+
+def _place(seconds: float) -> str:
+    """A place in a film, in minutes and seconds."""
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    return f"{minutes}:{tenths / 10:04.1f}"

@@ -153,6 +153,12 @@ ALTER TABLE timeline ADD COLUMN look TEXT NOT NULL DEFAULT '';
 ALTER TABLE timeline ADD COLUMN look_sha256 TEXT NOT NULL DEFAULT '';
 ALTER TABLE timeline ADD COLUMN pictures TEXT NOT NULL DEFAULT '';
 ALTER TABLE timeline ADD COLUMN proxy TEXT NOT NULL DEFAULT '';
+ALTER TABLE timeline ADD COLUMN sound BLOB; -- null: no sound track
+ALTER TABLE recurrence ADD COLUMN start_seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE recurrence ADD COLUMN seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE recurrence ADD COLUMN by TEXT NOT NULL DEFAULT 'picture' CHECK (by IN ('picture', 'sound', 'both'));
+ALTER TABLE recurrence ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+CREATE INDEX recurrence_film ON recurrence (film, first);
 ALTER TABLE shot ADD COLUMN soft_in INTEGER NOT NULL DEFAULT 0; -- frames of a transition at its start, and its end
 ALTER TABLE shot ADD COLUMN soft_out INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE judgement (look_sha256 TEXT PRIMARY KEY, source TEXT NOT NULL, probabilities BLOB NOT NULL);

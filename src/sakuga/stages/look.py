@@ -10,12 +10,14 @@ from ..core import files
 from ..core.errors import SakugaError
 from ..core.media import film as media
 from ..core.media.proxy import ProxyWriter
+from ..core.media.sound import mono
 from ..core.media.timing import snap_rate
 from ..core.project import Project
 from ..core.settings import Settings
 from ..core.stage import Item, Rows, Scratch, Stage
 from ..core.timeline import pack
 from ..signals.look import Watcher, look_size
+from ..signals.sound import RATE, sound_prints
 
 KEEP_SECONDS = 0.5  # from one kept picture to the next
 REPORT_EVERY = 24
@@ -55,6 +57,7 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
     row = {"film": name, "frames": len(stamps), "rate": str(rate) if rate else None, "times": pack(stamps)}
     row |= {"note": "; ".join(faults), "hashes": look.hashes.tobytes()}
     row |= {"look": kept["npz"], "pictures": kept["zip"], "proxy": kept["mp4"]}
+    row |= {"sound": sound_prints(mono(path, RATE, stamps[0])).tobytes() or None}
     return {"timeline": [row | {"look_sha256": files.file_sha256(scratch.files[kept["npz"]])}]}
 
 
