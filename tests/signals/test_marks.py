@@ -81,8 +81,11 @@ def test_a_mark_of_a_part_of_the_film_is_found_with_its_time() -> None:
 
 def test_stretches_end_where_the_mark_is_away_for_long() -> None:
     seen = np.zeros(100, bool)
-    seen[3:10] = seen[20:30] = seen[80:90] = True
-    assert stretches(seen, np.arange(100) / 2) == [(3, 29), (80, 89)] and stretches(seen[:3], np.arange(3)) == []
+    seen[3:20] = seen[25:30] = seen[80:90] = True
+    assert stretches(seen, np.arange(100) / 2) == [(3, 29), (80, 89)]
+    seen[10:20] = False
+    assert stretches(seen, np.arange(100) / 2) == [(80, 89)]  # a sun, that some scenes have there
+    assert stretches(seen[:3], np.arange(3)) == []
 
 
 def test_bars_and_what_films_share_are_no_marks() -> None:

@@ -23,7 +23,7 @@ def test_bars_of_a_film_are_cut_off_at_export(empty: Project, tmp_path: Path, cr
     api.add(empty, [write_film(tmp_path / "wide.mp4", moving, 24)])
     api.shots(empty)
     (shot,) = empty.rows("SELECT borders FROM shot")
-    assert np.allclose(json.loads(shot["borders"]), [16 / 120, 16 / 120, 0, 0], atol=0.01)
+    assert np.allclose(json.loads(shot["borders"]), [16 / 120, 16 / 120, 0, 0, 0], atol=0.01)
     api.pick(empty, keep=["wide"])
     api.export(empty, crop_borders=crop)
     for row in empty.rows("SELECT file, kind, height FROM item"):

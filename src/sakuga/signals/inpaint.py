@@ -10,7 +10,7 @@ RADIUS = 4.0  # pixels from which what is painted over takes its colours
 AROUND = 16  # pixels beyond a box that are handed to the painter
 
 # logos, whose mask is of the small pictures
-SOFT = 1.5  # of their pixels, by which a mask is widened: coding smears edges
+SOFT = 3.0  # of their pixels, by which a mask is widened: what coding smears of it would be spread over its place
 # words, whose letters are found anew in each picture
 STROKE = 0.35  # of a line's height: letters are thinner across
 CONTRAST = 30  # levels of 255 of letters to what is beside them
@@ -21,7 +21,7 @@ Box = tuple[int, int, int, int]  # the same in pixels, the last two outside
 
 
 class Overlay(NamedTuple):
-    """What stands at `box`. `mask` says which part of that is a logo's, at any size; None for words."""
+    """What stands at `box`. `mask` is above 0 where that is a logo, at any size; None for words."""
 
     box: Share
     mask: np.ndarray | None = None
@@ -51,15 +51,21 @@ def _pixels(box: Share, height: int, width: int) -> Box:
 
 
 def _logo(shape: Sequence[int], box: Share, mask: np.ndarray) -> np.ndarray:
-    """The mask [H, W] uint8 of a logo over a picture of that shape: its edges and all that they enclose, a bit wider."""
+    """The mask [H, W] uint8 of a logo over a picture of that shape: all that lies between its edges, a bit wider."""
     height, width = shape
     left, top, right, bottom = _pixels(box, height, width)
-    edges = cv2.resize(mask.astype(np.uint8) * 255, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    across, down = (_between(mask > 0, axis) for axis in (1, 0))  # a plate whose edges are faint in part is one still
+    filled = cv2.resize((across | down).astype(np.uint8) * 255, (right - left, bottom - top))
     full = np.zeros((height, width), np.uint8)
-    full[top:bottom, left:right] = edges[: height - top, : width - left] > 127
-    outlines, _ = cv2.findContours(full, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(full, outlines, -1, 1, cv2.FILLED)
+    full[top:bottom, left:right] = filled[: height - top, : width - left] > 127
     return _wider(full, SOFT * (right - left) / mask.shape[1])
+
+
+def _between(mask: np.ndarray, axis: int) -> np.ndarray:
+    """From the first to the last of the pixels in each row (axis 1) or column (0)."""
+    before = np.maximum.accumulate(mask, axis)
+    after = np.flip(np.maximum.accumulate(np.flip(mask, axis), axis), axis)
+    return before & after
 
 
 def _letters(rgb: np.ndarray, box: Share) -> np.ndarray:

@@ -38,6 +38,7 @@ BESIDE_BARS = 5  # pixels from a bar, a rounded corner or the picture's end, who
 EDGE_WIDTH = 1  # pixel by which an edge of a small picture is seen beyond what it bounds
 
 SEEN = 0.4  # of a mark's usual strength, over which a picture has it
+ALL_ALONG = 0.75  # of the pictures of its time have a mark; a sun that many scenes have at one place comes and goes
 AWAY = 10.0  # seconds without it, after which a mark that comes back is told anew
 
 
@@ -170,7 +171,7 @@ def _overlap(one: Mark, other: Mark) -> bool:
 
 
 def stretches(seen: np.ndarray, times: np.ndarray) -> list[tuple[int, int]]:
-    """First and last picture of each stretch in which a mark is seen, without absences of more than `AWAY` seconds.
+    """First and last picture of each stretch in which a mark is seen all along, absences over `AWAY` seconds apart.
 
     `seen` [K] bool, `times` [K] seconds.
     """
@@ -178,4 +179,5 @@ def stretches(seen: np.ndarray, times: np.ndarray) -> list[tuple[int, int]]:
     if not len(there):
         return []
     breaks = np.flatnonzero(np.diff(times[there]) > AWAY) + 1
-    return [(int(part[0]), int(part[-1])) for part in np.split(there, breaks)]
+    parts = [part for part in np.split(there, breaks) if len(part) >= ALL_ALONG * (part[-1] - part[0] + 1)]
+    return [(int(part[0]), int(part[-1])) for part in parts]
