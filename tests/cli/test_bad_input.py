@@ -5,9 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
-from films import numbered_film
+from films import cartoon_film, numbered_film
 from sakuga import cli
 from sakuga.core import store
 from sakuga.core.project import Project
@@ -92,3 +94,124 @@ def test_one_bad_film_among_good_ones_is_no_failure_and_alone_it_is(
     capsys.readouterr()
     assert cli.run(["drops", *where]) == 0
     assert "add    text  " in capsys.readouterr().out
+
+
+# films that are broken, odd or replaced, through the whole way
+
+
+def cut_in_half(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def overwrite(path: Path, packets: range) -> None:
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        spans = [(p.pos, p.size) for p in container.demux(video=0) if p.pos is not None and p.size]
+    for start, size in (spans[n] for n in packets):
+        data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+
+
+def sound(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def raw(path: Path, parts: list[tuple[int, int]]) -> None:
+    """A stream without timestamps, whose pictures change their size."""
+    with path.open("wb") as file:
+        for size in parts:
+            part = path.with_name("part.h264")
+            cartoon_film(part, 2, shots=1, size=size)
+            file.write(part.read_bytes())
+            part.unlink()
+
+
+def backwards(path: Path) -> None:
+    """Two films in one stream, the second from 0 again."""
+    first, second = path.with_name("1.part.ts"), path.with_name("2.part.ts")
+    for part in (first, second):
+        cartoon_film(part, 2, shots=1)
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    for part in (first, second):
+        part.unlink()
+
+
+def odd_films(folder: Path) -> Path:
+    """Films that a person may have: bad ones, odd ones and a good one."""
+    folder.mkdir()
+    cartoon_film(folder / "good.mp4", 4)
+    cartoon_film(folder / "truncated.mkv", 4)
+    cut_in_half(folder / "truncated.mkv")
+    cartoon_film(folder / "no-index.mp4", 4)
+    cut_in_half(folder / "no-index.mp4")
+    cartoon_film(folder / "corrupt.mp4", 4)
+    overwrite(folder / "corrupt.mp4", range(40, 43))
+    (folder / "empty.mkv").touch()
+    cartoon_film(folder / "a.avi", 4)
+    (folder / "a.avi").rename(folder / "wrong-name.mp4")
+    (folder / "text.avi").write_text("no film")
+    sound(folder / "sound.mp4")
+    raw(folder / "resized.ts", [(128, 96), (160, 96)])
+    backwards(folder / "backwards.ts")
+    numbered_film(folder / "one.mp4", 1, 24)
+    return folder
+
+
+BAD = ("no-index", "empty", "text", "sound")
+GOOD = ("good", "truncated", "corrupt", "wrong-name", "resized", "backwards", "one")
+
+
+def test_bad_and_odd_films_go_the_whole_way(empty: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("-p", str(empty.folder))
+    folder = odd_films(tmp_path / "films")
+    assert cli.run(["add", str(folder), *where]) == 0
+    out, err = capsys.readouterr()
+    assert f"add: {len(GOOD)} done, {len(BAD)} set aside" in out and "Traceback" not in out + err
+    assert {row["name"] for row in empty.rows("SELECT name FROM film")} == set(GOOD)
+    assert cli.run(["shots", *where]) == 0
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    notes = {row["film"]: row["note"] for row in empty.rows("SELECT film, note FROM timeline")}
+    assert "is broken from 0:01." in notes["corrupt"] and "breaks off after frame" in notes["truncated"]
+    assert {name for name, note in notes.items() if note} - {"backwards"} == {"corrupt", "truncated"}
+    frames = {row["film"]: row["frames"] for row in empty.rows("SELECT film, frames FROM timeline")}
+    assert frames["good"] == frames["wrong-name"] == frames["resized"] == 96 and frames["one"] == 1
+    assert frames["backwards"] > 80  # the last pictures before the seam are called damaged
+    assert 20 < frames["truncated"] < 80 and 84 <= frames["corrupt"] < 96
+    assert all(name in " ".join(out.split()) for name in ("corrupt", "truncated"))
+    assert cli.run(["pick", "--auto", *where]) == 0
+    assert cli.run(["export", *where]) == 0
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    exported = {row["film"] for row in empty.rows("SELECT DISTINCT film FROM item JOIN shot ON shot.name = item.shot")}
+    picked = {
+        row["film"] for row in empty.rows("SELECT DISTINCT film FROM pick JOIN shot ON shot.name = shot WHERE kept")
+    }
+    assert exported and exported == picked
+    assert cli.run(["drops", *where]) == 0
+    told = capsys.readouterr().out
+    assert all(f"add    {name}" in told for name in BAD)
+
+
+def test_a_film_replaced_under_the_same_name(
+    empty: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("-p", str(empty.folder))
+    film = tmp_path / "a.mp4"
+    cartoon_film(film, 4)
+    for command in (["add", str(film)], ["shots"], ["pick", "--auto"]):
+        assert cli.run([*command, *where]) == 0
+    cartoon_film(film, 3, shots=2)
+    capsys.readouterr()
+    assert cli.run(["export", *where]) == 1
+    err = capsys.readouterr().err
+    assert "has changed since it was added; run `sakuga add` and `sakuga shots` again" in " ".join(err.split())
+    for command in (["add", str(film)], ["shots"], ["pick", "--auto"], ["export"]):
+        assert cli.run([*command, *where]) == 0
+    assert [row["last"] for row in empty.rows("SELECT last FROM shot ORDER BY first")] == [35, 71]

@@ -139,10 +139,20 @@ def test_times_that_differ_further_on_do_not_mislead(tmp_path: Path) -> None:
 
 def test_timestamps_always_ascend() -> None:
     stream = SimpleNamespace(average_rate=Fraction(10), guessed_rate=None, base_rate=None, time_base=Fraction(1, 100))
+    stream.container = SimpleNamespace(format=SimpleNamespace(name="mpegts"))
     clock = media._Clock(stream)  # type: ignore[arg-type]
     stamps = [500, 510, None, 535, 0, 7, 7, None, 40]  # two films in one stream, the second from 0; a repeat; two gaps
     got = [clock(SimpleNamespace(pts=pts, time_base=None)) * 100 for pts in stamps]  # type: ignore[arg-type]
     assert got == [500, 510, 520, 535, 545, 552, 562, 572, 595]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_avi_keeps_its_rate_though_it_keeps_no_times(tmp_path: Path, codec: str) -> None:
+    path = numbered_film(tmp_path / "a.avi", 40, 24, codec=codec, options={"bf": "2"})
+    told: list[str] = []
+    times = scan_times(path, on_error=told.append)
+    assert {b - a for a, b in pairwise(times)} == {Fraction(1, 24)} and len(times) == 40 and not told
+    assert [read_number(rgb) for _, rgb in frames(path, times=times)] == list(range(40))
 
 
 def test_streams_that_appear_late_lose_no_frames(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 READS_FAILED = 64  # in a row; then nothing more comes from this file
 HELD = 16  # B pictures in a row; some encoders write nothing else
 HOLE = Fraction(3, 2)  # frames' steps: two pictures further apart than this have a hole between them
+REORDERED = 1  # s that a picture may be decoded before its turn; further back, time has begun anew
 LATE = 10  # steps of a frame: the last picture may stay for longer than the others
 FEW_HOLES = 0.01  # of the pictures: with more holes than this a film's rate varies
 FEW_FLAGS = 0.1  # of the packets: with more than this called corrupt, it is the muxer that is odd
@@ -63,7 +64,7 @@ class Faults:
         self._first = time if self._first is None else self._first
         last, self._last = self._last, time - self._first
         if self._broken:
-            self.spots.append((last, self._last))
+            self.spots.append((last, max(last, self._last)))  # time may begin anew
         elif self._widest and self._last - last > self._widest:
             self._holes.append((last, self._last))
         self._broken = False
@@ -111,7 +112,7 @@ def good_frames(
     With `halt` it ends at the first fault. `from_key`: nothing is good, and nothing a fault, before a key picture.
     """
     held: deque[VideoFrame] = deque()
-    gate = _Gate()
+    gate = _Gate(stream)
     begun = not from_key
     for event in _events(container, stream):
         begun = begun or (not isinstance(event, Fault) and _starts(event) and not event.is_corrupt)
@@ -164,8 +165,9 @@ def _starts(frame: VideoFrame) -> bool:
 class _Gate:
     """Closed from a broken spot until a picture that needs nothing from before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: VideoStream) -> None:
         self._open = True
+        self._reordered = REORDERED / stream.time_base if stream.time_base else 0
         self._behind: int | None = None  # pts of the furthest broken picture
         self._sweeps = 0  # intra refreshes begun since: after a whole one every part of the picture is new
 
@@ -177,7 +179,8 @@ class _Gate:
     def lets_through(self, frame: VideoFrame) -> bool:
         if self._open:
             return True
-        if self._behind is not None and frame.pts is not None and frame.pts <= self._behind:
+        behind = self._behind is not None and frame.pts is not None and frame.pts <= self._behind
+        if behind and self._behind - frame.pts <= self._reordered:  # type: ignore[operator]
             return False
         self._sweeps += bool(frame.key_frame)
         if _starts(frame) or self._sweeps > 1:
@@ -237,7 +240,8 @@ class _Lost:
 
     def __init__(self, stream: VideoStream) -> None:
         rate, tick = stream.average_rate or stream.guessed_rate, stream.time_base
-        self._step = 1 / (rate * tick) if rate and tick else None  # ticks from one picture to the next
+        told = stream.container.format.name != "avi"  # which keeps no times: they are those of the decoding order
+        self._step = 1 / (rate * tick) if rate and tick and told else None  # ticks from one picture to the next
         self._open: set[int] = set()
         self._last: int | None = None
 

@@ -319,15 +319,17 @@ class _Clock:
     def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
         self.step = 1 / (_declared(stream) or 1 / _tick(stream))
+        self.by_decoding = stream.container.format.name == "avi"  # which keeps no times, but a frame for every tick
         self.last: Fraction | None = None
         self.shift = Fraction(0)
 
     def __call__(self, frame: VideoFrame) -> Fraction:
         following = Fraction(0) if self.last is None else self.last + self.step
-        if frame.pts is None:
+        stamp = frame.dts if self.by_decoding else frame.pts
+        if stamp is None:
             self.last = following
             return following
-        time = seconds_of(frame, self.stream) + self.shift
+        time = stamp * (frame.time_base or _tick(self.stream)) + self.shift
         if self.last is not None and time <= self.last:
             self.shift += following - time
             time = following
