@@ -108,6 +108,7 @@ def planted(
         whole[:] = level
         whole[top : HEIGHT - bottom, left : WIDTH - right] = np.where(round_off, level, inner)
         if subtitle and index % 20 < 12:
+            whole = whole.astype(np.uint8)  # all that OpenCV writes on
             cv2.putText(whole, "I have been here before.", (110, HEIGHT - bottom // 2 + 5), cv2.FONT_HERSHEY_DUPLEX, 0.6,
                         (255, 255, 255), 2, cv2.LINE_AA)  # fmt: skip
         out.append(np.clip(whole + rng.normal(0, sigma, whole.shape) if sigma else whole, 0, 255).astype(np.uint8))
