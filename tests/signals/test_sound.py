@@ -103,7 +103,9 @@ def test_a_song_that_stands_elsewhere_confirms_nothing() -> None:
     [
         (at(60, 150, 30), "opening"),
         (at(1300, 1390, -20), "ending"),
+        (at(5, 34.9, 0), "opening"),
         (at(0, 5, 0), "logo"),
+        (at(0, 20, 0), ""),
         (at(700, 706, 30), "eyecatch"),
         (at(100, 140, 800), "recap"),
         (at(700, 760, 30), ""),

@@ -51,8 +51,8 @@ OUT_OF_STEP = 1.0  # from picture to sound of one part: the two may be muxed dif
 
 # what a part is
 EARLY, LATE = 0.25, 0.75  # of a film: the first and the last quarter
-SONG = 30.0  # seconds that an opening or an ending lasts at least
-CARD = 15.0  # seconds that an eyecatch lasts at most
+SONG = 29.0  # seconds that an opening or an ending lasts at least: 30, of which the ends may be told a little late
+CARD = 15.0  # seconds that an eyecatch or a logo lasts at most
 LOGO_BY = 20.0  # seconds by which a studio's logo begins
 
 FOLLOW = 0.25  # share of a lag that is made up at once; films sped up from 24 to 25 frames/s lag by 2 ms a frame
@@ -220,18 +220,18 @@ def _without(sound: Recurrence, seen: Sequence[Recurrence]) -> list[Recurrence]:
 def kind_of(part: Recurrence, whole: float, other_whole: float) -> str:
     """What a part that two films of these lengths (s) share is by its places, as a guess: opening, ending, logo,
     eyecatch, recap; empty where nothing is likely."""
-    long = part.last - part.first >= SONG
+    long, short = part.last - part.first >= SONG, part.last - part.first <= CARD
     early, other_early = part.first < EARLY * whole, part.other_first < EARLY * other_whole
     late, other_late = part.last > LATE * whole, part.other_last > LATE * other_whole
     if early and other_early:
         at_once = max(part.first, part.other_first) < LOGO_BY
-        return "opening" if long else "logo" if at_once else ""
+        return "opening" if long else "logo" if short and at_once else ""
     if late and other_late:
         return "ending" if long else ""
     if early:
         return "recap"
     middle = not (late or other_early or other_late)
-    return "eyecatch" if middle and part.last - part.first <= CARD else ""
+    return "eyecatch" if middle and short else ""
 
 
 def _told(matches: list[_Match], one: Track, two: Track) -> list[Recurrence]:
