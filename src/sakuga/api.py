@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
-STAGES = ("add", "look", "judge", "shots", "repeats", "pick", "export", "adopt", "caption", "check", "plan", "cache")
+STAGES = ("add", "look", "judge", "shots", "repeats", "alike", "pick", "export", "adopt", "caption", "check", "plan", "cache")
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -82,7 +82,8 @@ def shots(project: Project, *, progress: Progress | None = None, **settings: Any
         unsure = _run(project, "judge", {}, progress).failed if judged else {}
         done = _run(project, "shots", settings, progress)
         compared = _run(project, "repeats", {}, progress).failed
-        return replace(done, failed=looked.failed | unsure | done.failed | compared)
+        grouped = _run(project, "alike", {}, progress).failed
+        return replace(done, failed=looked.failed | unsure | done.failed | compared | grouped)
 
 
 def parts(project: Project) -> "list[Part]":

@@ -1,6 +1,7 @@
 """Commands from films to the files of the dataset: add, shots, pick, export, adopt."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,11 @@ from .base import HERE, Common, Options, all_failed, app, summarise
 if TYPE_CHECKING:
     from ..stages.repeats import Part
 
+SCORES = (
+    "brightness", "motion", "camera", "subject", "drawings", "static", "black", "blank", "sharpness", "damage", "words",
+    "outlier", "outlier_rank", "outlier_why", "cluster", "duplicate_of",
+)  # fmt: skip
+COMMON = 0.05  # share of the shots from which a group of look-alikes is told
 PLACES = 3  # of a recurring part that are named; of the others the number is told
 
 
@@ -53,13 +59,15 @@ def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common:
         notes = project.rows("SELECT film, note FROM timeline WHERE note != ''")
         parts = api.parts(project)
     if common.json:
-        show.print_json([{k: row[k] for k in ("film", "first", "last", "kept", "reason")} for row in rows])
+        told = ("film", "first", "last", "kept", "reason")
+        show.print_json([{k: row[k] for k in told} | {"scores": {k: row[k] for k in SCORES}} for row in rows])
     else:
         summarise("shots", summary)
         for note in notes:
             show.say(f"{note['film']}: {note['note']}")
         _shot_table(rows)
         _part_table(parts)
+        _say_common(rows)
     all_failed(summary)
 
 
@@ -152,18 +160,27 @@ def _length(seconds: float | None) -> str:
 
 def _shot_rows(project: Project) -> list[dict[str, Any]]:
     query = """
-    SELECT shot.name, film.file AS film, shot.first, shot.last, shot.seconds, shot.brightness, shot.motion,
-           coalesce(pick.kept, 0) AS kept, coalesce(pick.reason, 'undecided') AS reason
-    FROM shot JOIN film ON film.name = shot.film LEFT JOIN pick ON pick.shot = shot.name ORDER BY shot.film, shot.first"""
+    SELECT shot.name, film.file AS film, shot.first, shot.last, shot.seconds, shot.brightness, shot.motion, camera, subject,
+           drawings, static, black, blank, sharpness, damage, words, outlier, outlier_rank, outlier_why, cluster,
+           duplicate_of, coalesce(pick.kept, 0) AS kept, coalesce(pick.reason, 'undecided') AS reason
+    FROM shot JOIN film ON film.name = shot.film LEFT JOIN pick ON pick.shot = shot.name
+         LEFT JOIN shot_group ON shot_group.shot = shot.name ORDER BY shot.film, shot.first"""
     return [row | {"kept": bool(row["kept"])} for row in project.rows(query)]
 
 
 def _shot_table(rows: list[dict[str, Any]]) -> None:
     show.table(
-        ("shot", "frames ", "length ", "light ", "motion ", "picked", "reason"),
+        ("shot", "frames ", "length ", "light ", "motion ", "drawings ", "sharp ", "picked", "reason"),
         ((r["name"], r["last"] - r["first"] + 1, f"{r['seconds']:.2f} s", f"{r['brightness']:.2f}", f"{r['motion']:.3f}",
-          "yes" if r["kept"] else "no", r["reason"]) for r in rows),
+          f"{r['drawings']:.1f}/s", f"{r['sharpness']:.2f}", "yes" if r["kept"] else "no", r["reason"]) for r in rows),
     )  # fmt: skip
+
+
+def _say_common(rows: list[dict[str, Any]]) -> None:
+    """Which look is shown more often than others."""
+    for cluster, count in Counter(row["cluster"] for row in rows if row["cluster"]).most_common(PLACES):
+        if count > 2 and count >= COMMON * len(rows):
+            show.say(f"{count} of {len(rows)} shots ({count / len(rows):.0%}) look like {cluster}")
 
 
 def _part_table(parts: "list[Part]") -> None:

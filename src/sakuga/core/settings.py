@@ -63,16 +63,41 @@ class ShotSettings(Settings):
     )
 
 
+class AlikeSettings(Settings):
+    """Telling which shots look alike."""
+
+    model: str | None = setting(
+        None, "Folder of a CLIP, SigLIP or DINOv2 (transformers) that tells it; the layout of light and colour by default"
+    )
+    near: float | None = setting(None, "How far apart shots of one group may be; derived from what tells it", gt=0)
+    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+
+
 class PickSettings(Settings):
     """The rule that picks shots where no person has decided."""
 
     auto: bool = setting(False, "Let the rule pick; otherwise only shots that a person kept are exported")
-    count: int | None = setting(None, "At most this many shots, spread over films; None takes all that pass", ge=1)
-    min_seconds: float = setting(1.0, "Leave out shots shorter than this", unit="s", ge=0)
+    count: int | None = setting(
+        None, "At most this many shots, as many of each film, those that stand for the most others; None takes all that pass",
+        ge=1,
+    )  # fmt: skip
+    min_seconds: float = setting(0.0, "Leave out shots shorter than this", unit="s", ge=0)
     max_seconds: float | None = setting(None, "Leave out shots longer than this", unit="s", gt=0)
-    min_brightness: float = setting(0.03, "Leave out shots darker than this (0 black, 1 white)", ge=0, le=1)
-    max_brightness: float = setting(0.97, "Leave out shots brighter than this", ge=0, le=1)
+    min_brightness: float = setting(0.0, "Leave out shots darker than this (0 black, 1 white)", ge=0, le=1)
+    max_brightness: float = setting(1.0, "Leave out shots brighter than this", ge=0, le=1)
+    max_blank: float = setting(0.5, "Leave out shots of one colour for more of their time than this", ge=0, le=1)
+    max_static: float = setting(1.0, "Leave out shots that stand still for more of their time than this", ge=0, le=1)
+    min_drawings: float = setting(0.0, "Leave out shots with fewer new drawings", unit="per second", ge=0)
+    min_sharpness: float = setting(0.0, "Leave out shots blurred beyond this (0 blurred, 1 edges of one pixel)", ge=0, le=1)
+    max_damage: float | None = setting(
+        None, "Leave out shots with coding blocks beyond this (1 none, 2 to 4 usual, 10 ugly)", ge=1
+    )
+    max_outlier: float = setting(
+        1.0, "Leave out shots whose style is further from the rest than that of this share of all: 0.95 leaves one in twenty",
+        ge=0, le=1,
+    )  # fmt: skip
     recurring: bool = setting(False, "Take also shots that stand in another film too, as an opening does")
+    duplicates: bool = setting(True, "Take also a shot that is shown again, as a flashback does")
     max_words: float = setting(1.0, "Leave out shots with burned-in words for more of their time than this", ge=0, le=1)
 
 
@@ -251,6 +276,7 @@ class ProjectSettings(Settings):
     workers: int | None = setting(None, "Processes for footage work; derived from the cores", ge=1, affects=False)
     models: ModelSettings = ModelSettings()
     shots: ShotSettings = ShotSettings()
+    alike: AlikeSettings = AlikeSettings()
     pick: PickSettings = PickSettings()
     export: ExportSettings = ExportSettings()
     caption: CaptionSettings = CaptionSettings()

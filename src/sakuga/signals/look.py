@@ -15,10 +15,12 @@ import numpy as np
 from .borders import dark_edges
 from .overlays import words_in
 from .recurring import picture_hash
+from .scores import damage, sharpness
 
 LOOK_WIDTH = 256  # detectors were tuned on pictures of about this width
 TINY, TINT = (16, 12), (8, 6)  # width and height of the smallest pictures: of luma, of either chroma
 FLOW = (96, 72)  # the size at which motion is followed
+LOCAL = (32, 24)  # parts of the picture that are asked for their change one by one
 GRID = 8  # pixels of FLOW from one point of the motion to the next
 BLACK, WHITE = 15, 240  # luma of 255 under which a pixel is black, over which it is white
 WORDS_EVERY = 6  # frames from one that is looked at for words to the next
@@ -29,20 +31,22 @@ QUALITY = 75  # of the kept WebP pictures
 class Look:
     """Per frame [N], shares 0..1 unless said otherwise; what compares a frame with the one before is 0 for the first.
 
-    `change`: mean absolute difference of luma. `novel`: the same once motion is made up for, so that a pan is small
-    and a cut is not. `moved`: mean length of motion, of the width. `camera` [N, 3]: how far the whole picture goes
-    right and down, of the width, and by how much it grows. `subject`: mean length of what moves otherwise.
-    `luma`, `spread`: mean and deviation of luma. `chroma`: mean distance from grey. `black`, `white`: shares of the
-    pixels. `sharp`: mean absolute Laplacian of luma. `edges` [N, 4]: dark rows and columns from the top, bottom, left
-    and right on, in pixels of `size`. `hashes`: `recurring.picture_hash`. `tiny` [N, 12, 16], `tint` [N, 2, 6, 8]: the
+    `change`: mean absolute difference of luma. `local`: that of the mean of one of 32x24 parts, where it is largest.
+    `novel`: as `change`, once motion is made up for, so that a pan is small and a cut is not. `moved`: mean length
+    of motion, of the width. `camera` [N, 3]: how far the whole picture goes right and down, of the width, and by how much
+    it grows. `subject`: mean length of what moves otherwise. `luma`, `spread`: mean and deviation of luma. `chroma`: mean
+    distance from grey. `black`, `white`: shares of the pixels. `sharp`: mean absolute Laplacian of luma. `edges` [N, 4]:
+    dark rows and columns from the top, bottom, left and right on, in pixels of `size`. `hashes`: `recurring.picture_hash`. `tiny` [N, 12, 16], `tint` [N, 2, 6, 8]: the
     frame itself, luma and chromas, uint8.
 
-    Of some frames: `kept` [K] are those whose pictures are in the zip; `looked` [L] were looked at for words, and line m
+    Of some frames: `kept` [K] are those whose pictures are in the zip, `fine` and `blocks` [K] what
+    `scores.sharpness` and `scores.damage` tell of them in full size; `looked` [L] were looked at for words, and line m
     of letters, `words` [M, 4] as left, top, right, bottom in shares, stands in frame `words_in` [M].
     """
 
     size: np.ndarray  # width, height of the pictures looked at
     change: np.ndarray
+    local: np.ndarray
     novel: np.ndarray
     moved: np.ndarray
     camera: np.ndarray
@@ -58,6 +62,8 @@ class Look:
     tiny: np.ndarray
     tint: np.ndarray
     kept: np.ndarray
+    fine: np.ndarray
+    blocks: np.ndarray
     looked: np.ndarray
     words_in: np.ndarray
     words: np.ndarray
@@ -88,8 +94,10 @@ class Watcher:
     keep_every: int  # frames from one kept picture to the next
     pictures: dict[int, bytes] = field(default_factory=dict)  # WebP
     _rows: dict[str, list[object]] = field(default_factory=dict)
+    _fine: list[float] = field(default_factory=list)
+    _blocks: list[float] = field(default_factory=list)
     _words: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
-    _before: tuple[np.ndarray, np.ndarray] | None = None  # luma as it was, and at the size of FLOW
+    _before: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # luma, at the sizes of FLOW and of LOCAL
     _flow: cv2.DISOpticalFlow = field(
         default_factory=lambda: cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     )
@@ -100,7 +108,8 @@ class Watcher:
         mean, spread = (float(v[0, 0]) / 255 for v in cv2.meanStdDev(luma))
         small = cv2.resize(luma, FLOW, interpolation=cv2.INTER_LINEAR)
         row: dict[str, object] = {"luma": mean, "spread": spread}
-        row |= self._compared(luma, small)
+        parts = cv2.resize(luma, LOCAL, interpolation=cv2.INTER_AREA)
+        row |= self._compared(luma, small, parts)
         tint = [cv2.resize(c, TINT, interpolation=cv2.INTER_AREA) for c in (blue, red)]
         row |= {"chroma": _from_grey(*tint), "tint": np.stack(tint)}
         row |= {"tiny": cv2.resize(small, TINY, interpolation=cv2.INTER_AREA)}
@@ -110,44 +119,44 @@ class Watcher:
         row |= {"edges": dark_edges(light), "hashes": picture_hash(light)}
         for name, value in row.items():
             self._rows.setdefault(name, []).append(value)
-        self._before = luma, small
+        self._before = luma, small, parts
         if index % WORDS_EVERY == 0:
             self._words += [(index, tuple(line)) for line in words_in(luma)]
         return index
 
-    def keep(self, index: int, rgb: np.ndarray) -> None:
-        """Keep the picture [H, W, 3] of a frame."""
+    def keep(self, index: int, rgb: np.ndarray, whole: np.ndarray) -> None:
+        """Keep the picture [H, W, 3] of a frame; `whole` is its luma in full size, uint8 [H, W]."""
+        self._fine.append(sharpness(whole))
+        self._blocks.append(damage(whole))
         done, data = cv2.imencode(
             ".webp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY]
         )  # fmt: skip
         assert done
         self.pictures[index] = data.tobytes()
 
-    def _compared(self, luma: np.ndarray, small: np.ndarray) -> dict[str, object]:
+    def _compared(self, luma: np.ndarray, small: np.ndarray, parts: np.ndarray) -> dict[str, object]:
         if self._before is None:
-            return {"change": 0.0, "novel": 0.0, "moved": 0.0, "camera": (0.0, 0.0, 0.0), "subject": 0.0}
-        before, small_before = self._before
+            return {"change": 0.0, "local": 0.0, "novel": 0.0, "motion": np.zeros_like(_POINTS)}
+        before, small_before, parts_before = self._before
         change = cv2.norm(luma, before, cv2.NORM_L1) / luma.size / 255
         flow = self._flow.calc(small, small_before, None)  # where each pixel was
-        warped = cv2.remap(small_before, _PLACES + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        warped = cv2.remap(
+            small_before, cv2.add(flow, _PLACES), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )  # fmt: skip
         novel = cv2.norm(small, warped, cv2.NORM_L1) / small.size / 255
-        points = -flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
-        camera = _camera(points)
-        left = points - camera[:2] - camera[2] * _POINTS
-        length = np.hypot(points[:, 0], points[:, 1]).mean() / FLOW[0]
-        return {
-            "change": change, "novel": novel, "moved": float(length),
-            "camera": (camera[0] / FLOW[0], camera[1] / FLOW[0], camera[2]),
-            "subject": float(np.hypot(left[:, 0], left[:, 1]).mean() / FLOW[0]),
-        }  # fmt: skip
+        motion = -flow[GRID // 2 :: GRID, GRID // 2 :: GRID].reshape(-1, 2)
+        local = cv2.norm(parts, parts_before, cv2.NORM_INF) / 255
+        return {"change": change, "local": local, "novel": novel, "motion": motion}
 
     def look(self) -> Look:
         """What was seen so far."""
         kinds = {"edges": np.int16, "hashes": np.uint64, "tiny": np.uint8, "tint": np.uint8}
         told = {name: np.array(values, kinds.get(name, np.float32)) for name, values in self._rows.items()}
-        count = len(told.get("luma", ()))
+        told |= _moved(told.pop("motion"))  # for all frames at once, which is many times faster than one by one
+        count = len(told["luma"])
         return Look(
             size=np.array(self.size, np.int16), kept=np.array(sorted(self.pictures), np.int32),
+            fine=np.array(self._fine, np.float32), blocks=np.array(self._blocks, np.float32),
             looked=np.arange(0, count, WORDS_EVERY, dtype=np.int32),
             words_in=np.array([index for index, _ in self._words], np.int32),
             words=np.array([line for _, line in self._words], np.float32).reshape(-1, 4), **told,
@@ -175,6 +184,10 @@ class Pictures:
         assert picture is not None
         return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
+    def luma(self, index: int) -> np.ndarray:
+        """[H, W] uint8."""
+        return cv2.cvtColor(self.rgb(index), cv2.COLOR_RGB2GRAY)
+
     def close(self) -> None:
         self._archive.close()
 
@@ -201,15 +214,21 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 _PLACES, _POINTS = _grid()
 
 
-def _camera(motion: np.ndarray) -> np.ndarray:
-    """Right, down (pixels of FLOW) and growth of the whole picture, from the motion [P, 2] of its points.
-
-    What most of the picture does: the median shift, then the median growth along the way from the middle.
-    """
-    shift = np.median(motion, axis=0)
-    away = _POINTS[_FAR]
-    growth = np.median(((motion[_FAR] - shift) * away).sum(1) / (away * away).sum(1))
-    return np.array([shift[0], shift[1], growth])
-
-
 _FAR = np.hypot(_POINTS[:, 0], _POINTS[:, 1]) > FLOW[1] / 4  # nearer the middle, growth is lost in noise
+
+
+def _moved(motion: np.ndarray) -> dict[str, np.ndarray]:
+    """`moved`, `camera` and `subject` of `Look` from the motion [N, P, 2] of the points, in pixels of FLOW.
+
+    The camera is what most of the picture does: the median shift, then the median growth along the way from the middle.
+    """
+    shift = np.median(motion, axis=1)
+    away = _POINTS[_FAR]
+    along = ((motion[:, _FAR] - shift[:, None]) * away).sum(2) / (away * away).sum(1)
+    growth = np.median(along, axis=1)
+    left = motion - shift[:, None] - growth[:, None, None] * _POINTS
+    camera = np.column_stack((shift / FLOW[0], growth))
+    lengths = {"moved": motion, "subject": left}
+    return {"camera": camera.astype(np.float32)} | {
+        name: (np.hypot(m[..., 0], m[..., 1]).mean(1) / FLOW[0]).astype(np.float32) for name, m in lengths.items()
+    }

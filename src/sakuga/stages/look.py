@@ -45,7 +45,7 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
             watcher.feed(planes.luma, planes.blue, planes.red)
             proxy.write(planes)
             if index % watcher.keep_every == 0:
-                watcher.keep(index, planes.rgb())
+                watcher.keep(index, planes.rgb(), planes.whole())
             if (index + 1) % REPORT_EVERY == 0:
                 scratch.report(REPORT_EVERY)
     if not stamps:
@@ -62,5 +62,5 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
 
 
 STAGE = Stage(
-    "look", version=1, takes="film", gives=("timeline",), settings=Settings, items=_items, work=_work, unit="frames"
+    "look", version=2, takes="film", gives=("timeline",), settings=Settings, items=_items, work=_work, unit="frames"
 )

@@ -4,16 +4,25 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..core import picks
 from ..core.project import Project
 from ..core.settings import PickSettings
 from ..core.stage import Item, Rows, Scratch, Stage, inline
+from ..signals.alike import cover
+
+Shot = dict[str, Any]
+
+_SHOTS = """
+SELECT name, film, first, last, seconds, brightness, words, blank, static, drawings, sharpness, damage,
+  duplicate_of, share, coalesce(outlier_rank, 0) AS outlier_rank, outlier_why, hex(features) AS features
+FROM shot LEFT JOIN shot_group ON shot_group.shot = shot.name ORDER BY film, first"""
 
 
 def _items(project: Project, settings: PickSettings) -> list[Item]:
     """One item: the choice is over all shots at once, since `count` is shared between films."""
-    columns = "name, film, first, last, seconds, brightness, words"
-    shots = project.rows(f"SELECT {columns} FROM shot ORDER BY film, first")
+    shots = project.rows(_SHOTS)
     for shot in shots:
         shot["recurs"] = _recurs(project, shot)
     verdicts = picks.decided(project)
@@ -22,8 +31,11 @@ def _items(project: Project, settings: PickSettings) -> list[Item]:
 
 
 def _recurs(project: Project, shot: Mapping[str, Any]) -> str:
-    """The film that shows this shot too, where one shows the better part of it."""
-    query = "SELECT first, last, other FROM recurrence WHERE film = ? AND first <= ? AND last >= ? ORDER BY other"
+    """The film that shows this shot too, where one shows the better part of it. What is only heard there too, a song, does
+    not count, nor what its own film shows again: of a flashback one is no more than the other."""
+    query = """
+    SELECT first, last, other FROM recurrence
+    WHERE film = ? AND first <= ? AND last >= ? AND other != film AND by != 'sound' ORDER BY other"""
     frames = shot["last"] - shot["first"] + 1
     for part in project.rows(query, shot["film"], shot["last"], shot["first"]):
         if 2 * (min(part["last"], shot["last"]) - max(part["first"], shot["first"]) + 1) > frames:
@@ -33,28 +45,35 @@ def _recurs(project: Project, shot: Mapping[str, Any]) -> str:
 
 def _work(facts: Mapping[str, Any], settings: PickSettings, scratch: Scratch) -> Rows:
     rows: list[dict[str, Any]] = []
-    passing: list[dict[str, Any]] = []
+    kept: list[Shot] = []
+    passing: list[Shot] = []
     for shot in facts["shots"]:
         if shot["name"] in facts["verdicts"]:
-            kept, reason = facts["verdicts"][shot["name"]]
-            rows.append(_row(shot, kept, reason or "decided by a person", "person"))
+            wanted, reason = facts["verdicts"][shot["name"]]
+            rows.append(_row(shot, wanted, reason or "decided by a person", "person"))
+            kept += [shot] if wanted else []
         elif fault := _fault(shot, settings):
             rows.append(_row(shot, False, fault, "rule"))
         else:
             passing.append(shot)
-    room = None if settings.count is None else max(0, settings.count - sum(row["kept"] for row in rows))
-    chosen = {shot["name"] for shot in _spread(passing, room)}
+    if not settings.duplicates:
+        there = {shot["name"] for shot in kept + passing}
+        again = [shot for shot in passing if shot["duplicate_of"] in there]
+        rows += [_row(s, False, f"{s['share']:.0%} of it is shown in {s['duplicate_of']} too", "rule") for s in again]
+        passing = [shot for shot in passing if shot not in again]
+    room = None if settings.count is None else max(0, settings.count - len(kept))
+    chosen = {shot["name"] for shot in _spread(passing, room, kept)}
     for shot in passing:
-        kept = shot["name"] in chosen
-        rows.append(_row(shot, kept, "passes the rule" if kept else f"beyond the count of {settings.count}", "rule"))
+        taken = shot["name"] in chosen
+        rows.append(_row(shot, taken, "passes the rule" if taken else f"beyond the count of {settings.count}", "rule"))
     return {"pick": rows}
 
 
-def _row(shot: Mapping[str, Any], kept: bool, reason: str, by: str) -> dict[str, Any]:
+def _row(shot: Shot, kept: bool, reason: str, by: str) -> dict[str, Any]:
     return {"shot": shot["name"], "kept": int(kept), "reason": reason, "by": by}
 
 
-def _fault(shot: Mapping[str, Any], settings: PickSettings) -> str:
+def _fault(shot: Shot, settings: PickSettings) -> str:
     """Why the rule leaves a shot out, or an empty string."""
     if not settings.auto:
         return "undecided"
@@ -63,6 +82,8 @@ def _fault(shot: Mapping[str, Any], settings: PickSettings) -> str:
         return f"{seconds:.2f} s, shorter than {settings.min_seconds:g} s"
     if settings.max_seconds is not None and seconds > settings.max_seconds:
         return f"{seconds:.2f} s, longer than {settings.max_seconds:g} s"
+    if shot["blank"] > settings.max_blank:
+        return f"of one colour for {shot['blank']:.0%} of it"
     if brightness < settings.min_brightness:
         return f"brightness {brightness:.2f}, darker than {settings.min_brightness:g}"
     if brightness > settings.max_brightness:
@@ -71,28 +92,55 @@ def _fault(shot: Mapping[str, Any], settings: PickSettings) -> str:
         return f"stands in {shot['recurs']} too"
     if shot["words"] > settings.max_words:
         return f"words are burned in for {shot['words']:.0%} of it"
+    return _unlike_wanted(shot, settings)
+
+
+def _unlike_wanted(shot: Shot, settings: PickSettings) -> str:
+    """Why a shot is left out for how it is drawn or coded, or an empty string. By default none is."""
+    if shot["static"] > settings.max_static:
+        return f"stands still for {shot['static']:.0%} of it"
+    if shot["drawings"] < settings.min_drawings:
+        return f"{shot['drawings']:.1f} drawings a second, fewer than {settings.min_drawings:g}"
+    if shot["sharpness"] < settings.min_sharpness:
+        return f"sharpness {shot['sharpness']:.2f}, more blurred than {settings.min_sharpness:g}"
+    if settings.max_damage is not None and shot["damage"] > settings.max_damage:
+        return f"coding blocks of {shot['damage']:.1f}, worse than {settings.max_damage:g}"
+    if shot["outlier_rank"] >= settings.max_outlier:
+        return f"stands out by its {shot['outlier_why']}, more than {shot['outlier_rank']:.0%} of the shots"
     return ""
 
 
-def _spread(shots: list[dict[str, Any]], room: int | None) -> list[dict[str, Any]]:
-    """At most `room` shots, an even share of each film, and evenly over each film."""
+def _spread(shots: list[Shot], room: int | None, kept: list[Shot]) -> list[Shot]:
+    """At most `room` shots, an even share of each film, and of each those that stand best for what is not yet `kept`."""
     if room is None or room >= len(shots):
         return shots
-    films: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    films: dict[str, list[Shot]] = defaultdict(list)
     for shot in shots:
         films[shot["film"]].append(shot)
     share = dict.fromkeys(films, 0)
     for _ in range(room):
         film = min((f for f in films if share[f] < len(films[f])), key=lambda f: share[f])
         share[film] += 1
-    return [s for film, inside in films.items() for s in _evenly(inside, share[film])]
+    chosen: list[Shot] = []
+    for film in sorted(films, key=lambda f: len(films[f]) - share[f]):  # those with little choice go before
+        chosen += _covering(films[film], share[film], kept + chosen)
+    return chosen
 
 
-def _evenly(shots: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    return [shots[(2 * k + 1) * len(shots) // (2 * count)] for k in range(count)]
+def _covering(shots: list[Shot], count: int, kept: list[Shot]) -> list[Shot]:
+    """`count` shots that stand for all; evenly in time where it is not known what they look like."""
+    if not all(shot["features"] for shot in shots):
+        return [shots[(2 * k + 1) * len(shots) // (2 * count)] for k in range(count)]
+    known = [shot for shot in kept if shot["features"]]
+    return [shots[n] for n in cover(_features(shots), count, _features(known) if known else None)]
+
+
+def _features(shots: list[Shot]) -> np.ndarray:
+    """[N, D], as the stage alike left them."""
+    return np.stack([np.frombuffer(bytes.fromhex(shot["features"]), np.float32) for shot in shots])
 
 
 STAGE = Stage(
-    "pick", version=2, takes="shot", gives=("pick",), settings=PickSettings, items=_items, work=_work, unit="choices",
+    "pick", version=3, takes="shot", gives=("pick",), settings=PickSettings, items=_items, work=_work, unit="choices",
     context=inline,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from ..signals.borders import over_shot, settle
 from ..signals.cuts import Span, decide, find_candidates, spans
 from ..signals.look import Look, Pictures
 from ..signals.overlays import Words, lasting
+from ..signals.scores import score
 
 LOOKED_AT = """
 SELECT film, times, rate, look, timeline.look_sha256, pictures, probabilities
@@ -68,7 +69,7 @@ def _shot(
     nearest = look.kept[np.abs(look.kept - (first + last) / 2).argmin()]
     scratch.file(thumbnail).write_bytes(pictures.webp(int(nearest)))
     start = timeline.shown[first]
-    inside = look.change[first + 1 : last + 1]
+    seconds = float(shown_until(timeline.shown, last, timeline.rate) - start)
     share, place = lasting(_lines(look, first, last))
     return {
         "name": name,
@@ -76,13 +77,11 @@ def _shot(
         "first": first,
         "last": last,
         "start_seconds": float(start),
-        "seconds": float(shown_until(timeline.shown, last, timeline.rate) - start),
-        "brightness": float(look.luma[first : last + 1].mean()),
-        "motion": float(inside.mean()) if len(inside) else 0.0,
+        "seconds": seconds,
         "thumbnail": thumbnail,
         "words": share,
         "words_at": json.dumps([round(edge, 4) for edge in place]) if place else None,
-    }
+    } | score(look, first, last, float(timeline.rate or (last - first + 1) / seconds)).row()
 
 
 def _lines(look: Look, first: int, last: int) -> list[list[Words]]:
