@@ -12,6 +12,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from names import (
+    CONFIG_FILE,
+    END,
+    PAD,
+    SILU_GAIN,
+    TEXT_FILE,
+    TEXT_FOLDER,
+    TOKENIZER_FILE,
+    TOKENIZER_FOLDER,
+    TRANSFORMER_FILES,
+    UNKNOWN,
+    VAE_FILE,
+    VAE_FOLDER,
+)
+from names import OTHER_CAPTIONS as CAPTIONS
 from safetensors.torch import save
 from torch import Tensor
 
@@ -24,32 +39,8 @@ from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.vae import make_vae, vae_config
 from sakuga.nn.weights import fill
 
-TRANSFORMER_FILES = {
-    "full": "transformer.safetensors",
-    "high": "high_noise_model.safetensors",
-    "low": "low_noise_model.safetensors",
-}  # by expert
-VAE_FOLDER, VAE_FILE = "vae", "diffusion_pytorch_model.safetensors"
-TEXT_FOLDER, TEXT_FILE = "text_encoder", "model.safetensors"
-TOKENIZER_FOLDER, TOKENIZER_FILE = "tokenizer", "tokenizer.json"
-CONFIG_FILE = "config.json"
-
-SILU_GAIN = 1.68  # restores unit variance after SiLU: E[silu(x)^2] = 0.356
 PIXEL_STD = 0.5  # of decoded noise
 BIAS_STD = 0.02
-PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
-
-# What the tokenizer learns its pieces from: words that captions are made of.
-CAPTIONS = (
-    "a girl with short brown hair runs along the sea wall, her coat blowing in the wind, seen from the side.",
-    "a young man in a white shirt stands at the window of a train and looks out over the fields at night.",
-    "wide shot of a small town on a hill under summer clouds, the camera moves slowly to the right.",
-    "close up of an old woman's face, she smiles and turns her head, warm light from the left.",
-    "two children walk through tall green grass beside a river, birds fly up, the background is painted.",
-    "a black cat sits on the roof of a house in the rain, the street below is lit by a red lamp.",
-    "the hand of the pilot pulls a lever, sparks and smoke fill the dark room, fast motion, animation.",
-    "a car drives down a mountain road towards the blue sky, the forest moves past in the foreground.",
-)
 
 
 def make_tiny(member: Member, folder: Path, seed: int = 0) -> None:

@@ -36,6 +36,7 @@ REASONS = {
     "doctor.py": ("_python", "_packages", "_torch", "_codec", "_disk", "_project"),
     "stages/adopt.py": ("_look", "_away", "_item", "_findings"),
     "stages/check.py": ("_work", "_file_findings", "_caption_findings"),
+    "stages/export.py": ("_reason", "_stills"),
     "stages/pick.py": ("_fault", "_unlike_wanted", "_work"),
     "stages/plan.py": ("_work",),
 }

@@ -1,4 +1,5 @@
-"""How the files of the tiny members are named, and what their tokenizer knows beside words."""
+"""How the files of the tiny members are named, and what their tokenizer knows beside words: of the trained ones, and of the
+random ones that tests make."""
 
 TRANSFORMER_FILES = {
     "full": "transformer.safetensors",

@@ -35,7 +35,22 @@ if TYPE_CHECKING:
     from .stages.train import Run, StepReport
 
 # The stages that work item by item, in the order of the film's journey.
-STAGES = ("add", "look", "judge", "shots", "repeats", "alike", "pick", "export", "adopt", "caption", "check", "plan", "cache")
+STAGES = (
+    "add",
+    "look",
+    "judge",
+    "shots",
+    "repeats",
+    "alike",
+    "overlays",
+    "pick",
+    "export",
+    "adopt",
+    "caption",
+    "check",
+    "plan",
+    "cache",
+)
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -75,7 +90,7 @@ def add(
 
 
 def shots(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
-    """Find the shots of every film, and the parts that films share."""
+    """Find the shots of every film, the parts that films share, and what stands over their pictures."""
     with project.writing("shots"):
         looked = _run(project, "look", {}, progress)
         judged = change(project.settings.shots, settings).judge != "off"
@@ -83,7 +98,16 @@ def shots(project: Project, *, progress: Progress | None = None, **settings: Any
         done = _run(project, "shots", settings, progress)
         compared = _run(project, "repeats", {}, progress).failed
         grouped = _run(project, "alike", {}, progress).failed
-        return replace(done, failed=looked.failed | unsure | done.failed | compared | grouped)
+        overlaid = _run(project, "overlays", {}, progress)
+        return replace(done, failed=looked.failed | unsure | done.failed | compared | grouped | overlaid.failed)
+
+
+def shots_report(project: Project) -> Path:
+    """Write pages with counts by reason and contact sheets into the project's folder `report`; the first one's path."""
+    from .report.shots import write_shots_report
+
+    with project.writing("shots"):
+        return write_shots_report(project)
 
 
 def parts(project: Project) -> "list[Part]":
@@ -114,8 +138,31 @@ def pick(
 
 
 def export(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
-    """Write clips and stills of the picked shots."""
-    return _locked(project, "export", settings, progress)
+    """Write clips and stills of the picked shots. What was retouched takes its place again."""
+    from .stages.retouch import restore
+
+    with project.writing("export"):
+        done = _run(project, "export", settings, progress)
+        return replace(done, failed=done.failed | restore(project))
+
+
+def retouch(
+    project: Project, item: str, file: Path | str | None = None, *, note: str = "", undo: bool = False
+) -> dict[str, Any]:
+    """Let `file`, retouched in another program, stand for a clip or still of the dataset; `undo` puts its own back.
+
+    Returns {item, file, came_from, note, original ...}; nothing but the item for `undo`.
+    """
+    from .stages.retouch import retouch as put
+    from .stages.retouch import undo as put_back
+
+    if (file is None) != undo:
+        raise SakugaError("name either the file that is to stand for the item, or --undo")
+    with project.writing("retouch"):
+        if file is not None:
+            return put(project, item, file, note)
+        put_back(project, item)
+        return {"item": item}
 
 
 def adopt(
@@ -172,11 +219,13 @@ def status(project: Project) -> dict[str, Any]:
 
 
 def drops(project: Project) -> list[dict[str, Any]]:
-    """Everything that is left out, as {stage, item, reason}: shots, items that failed, items that a section drops."""
+    """Everything that is left out, as {stage, item, reason}: shots, items that failed, clips and parts of them that hold more
+    than one shot, items that a section drops."""
     shots = "SELECT 'pick' AS stage, shot AS item, reason FROM pick WHERE NOT kept ORDER BY shot"
     failed = "SELECT stage, item, reason FROM work WHERE state = 'failed' ORDER BY stage, item"
+    clips = "SELECT 'export' AS stage, name AS item, reason FROM clip_drop ORDER BY name, first"
     dropped = "SELECT 'plan' AS stage, item, reason FROM sample_drop ORDER BY section, item"
-    return [row for query in (failed, shots, dropped) for row in project.rows(query)]
+    return [row for query in (failed, shots, clips, dropped) for row in project.rows(query)]
 
 
 def plan(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Plan":

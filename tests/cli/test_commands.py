@@ -279,10 +279,10 @@ def test_one_project_is_found_from_the_folders_inside_it(
     ("arguments", "words"),
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
-        (["shots", "--detektor", "hash"], "Unknown option: --detektor. Did you mean --detector?"),
+        (["shots", "--sensitivty", "1"], "Unknown option: --sensitivty. Did you mean --sensitivity?"),
         (
-            ["shots", "--detector", "hsh"],
-            "--detector 'hsh': input should be 'adaptive', 'content', 'hash' or 'histogram'",
+            ["shots", "--judge", "hsh"],
+            "--judge 'hsh': input should be 'auto' or 'off'",
         ),
         (["shots", "--min-seconds", "soon"], "--min-seconds 'soon': input should be a valid number"),
         (["shots", "--min-seconds=-1"], "--min-seconds '-1': input should be greater than or equal to 0"),

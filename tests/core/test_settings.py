@@ -46,7 +46,7 @@ def fault(values: dict[str, Any]) -> str:
         ({"sections": {"a": AREA | {"frame": [5]}}}, "sections.a.frame is not a setting; did you mean frames?"),
         # a section may bear the name of a setting
         ({"sections": {"train": AREA | {"frame": [5]}}}, "sections.train.frame is not a setting; did you mean frames?"),
-        ({"shots": {"zzz": 1}}, "shots.zzz is not a setting (known: detector, threshold, min_seconds)"),
+        ({"shots": {"zzz": 1}}, "shots.zzz is not a setting (known: sensitivity, min_seconds, judge)"),
     ],
 )
 def test_an_unknown_key_is_told_the_nearest(values: dict[str, Any], sentence: str) -> None:
@@ -118,20 +118,20 @@ def test_what_cannot_change_a_result_is_outside_fingerprints() -> None:
 
 def test_change_makes_a_changed_copy() -> None:
     before = ShotSettings(min_seconds=2)
-    after = change(before, {"detector": "hash"})
-    assert (before.detector, after.detector, after.min_seconds) == ("adaptive", "hash", 2)
+    after = change(before, {"judge": "off"})
+    assert (before.judge, after.judge, after.min_seconds) == ("auto", "off", 2)
     assert change(before, {}) is before
     with pytest.raises(SakugaError, match=r"^min_second is not a setting; did you mean min_seconds\?$"):
         change(before, {"min_second": 1})
     with pytest.raises(SakugaError, match=r"^min_seconds = -1: "):
         change(before, {"min_seconds": -1})
     with pytest.raises(ValidationError):
-        before.detector = "hash"  # type: ignore[misc]
+        before.judge = "off"  # type: ignore[misc]
 
 
 def test_given_is_what_was_said_aloud() -> None:
     assert given(None) == {} == given(ShotSettings())
-    assert given(ShotSettings(min_seconds=0.5, detector="hash")) == {"min_seconds": 0.5, "detector": "hash"}
+    assert given(ShotSettings(min_seconds=0.5, judge="off")) == {"min_seconds": 0.5, "judge": "off"}
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:

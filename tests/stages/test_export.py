@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,8 +17,11 @@ from sakuga import api
 from sakuga.core import captions
 from sakuga.core.media.film import frames, scan_times
 from sakuga.core.media.picture import read_picture
-from sakuga.core.project import Project
+from sakuga.core.project import CONFIG, Project, change_config, read_config
 from sakuga.core.stage import inline
+from sakuga_world.draw import draw_clip
+from sakuga_world.look import CEL
+from sakuga_world.scene import random_scene
 
 SIXTEEN_OF_24 = [n * 3 // 2 for n in range(100)]  # 0, 1, 3, 4, 6, 7, 9 ...
 
@@ -34,8 +38,10 @@ def numbered_root(empty_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def numbered(numbered_root: Path, tmp_path: Path) -> Iterator[Project]:
-    """One shot of 72 frames, each showing its number."""
+    """One shot of 72 frames, each showing its number: to a second look, nothing but cuts."""
     with small.copy(numbered_root, tmp_path / "root") as project:
+        change_config(project.folder / CONFIG, "export.one_shot", "false")
+        project.settings = read_config(project.folder / CONFIG)
         yield project
 
 
@@ -73,21 +79,64 @@ def test_the_margin_leaves_out_frames_at_both_ends(numbered: Project) -> None:
 
 
 def test_a_long_shot_gives_pieces_end_to_end_and_none_too_short(numbered: Project) -> None:
-    api.export(numbered, margin=0, max_seconds=1.0, pieces=5)
+    api.export(numbered, margin=0, max_seconds=1.0, take="split")
     assert clips(numbered) == ["dataset/clips/n_000000.mp4", "dataset/clips/n_000000-2.mp4"]  # 48 = 17 + 17 + 14
     assert shown(numbered, clips(numbered)[0]) == SIXTEEN_OF_24[:17]
     assert shown(numbered, clips(numbered)[1]) == SIXTEEN_OF_24[17:34]
-    api.export(numbered, margin=0, max_seconds=1.0)
-    assert files(numbered) == ["clips/n_000000.mp4", "stills/n_000036.png"]
-
-
-def test_stills_are_spread_over_the_shot(numbered: Project) -> None:
-    api.export(numbered, margin=0, stills=3, clips=False)
-    assert stills(numbered) == [f"dataset/stills/n_{n:06d}.png" for n in (12, 36, 60)]
-    assert [read_number(read_picture(numbered.path(file))) for file in stills(numbered)] == [12, 36, 60]
-    assert clips(numbered) == []
-    api.export(numbered, stills=0)
+    api.export(numbered, margin=0, max_seconds=1.0, take="split", pieces=1, stills=0)
     assert files(numbered) == ["clips/n_000000.mp4"]
+
+
+def test_a_person_chooses_how_long_a_clip_is_and_which_part_of_the_shot(numbered: Project) -> None:
+    api.export(numbered, margin=0, max_frames=12)
+    assert shown(numbered, clips(numbered)[0]) == SIXTEEN_OF_24[:9]  # 9 = 4 * 2 + 1
+    api.export(numbered, margin=0, max_frames=9, take="middle")
+    assert shown(numbered, clips(numbered)[0]) == SIXTEEN_OF_24[19:28]  # 19 before and 20 after, of 48
+
+
+def test_the_busiest_stretch_is_where_the_subject_moves_most(empty: Project, tmp_path: Path) -> None:
+    def picture(n: int) -> np.ndarray:
+        rgb = np.full((96, 128, 3), (60, 90, 120), np.uint8)
+        x = 20 + 3 * min(max(n - 40, 0), 24)  # moves in frames 41 to 64
+        rgb[30:60, x : x + 20] = (220, 60, 40)
+        rgb[70:80, ::8] = 200
+        return rgb
+
+    film = write_film(tmp_path / "n.mp4", (picture(n) for n in range(96)), 24)
+    api.add(empty, [film])
+    api.shots(empty, min_seconds=10)
+    api.pick(empty, keep=["n"])
+    api.export(empty, margin=0, max_frames=17, take="motion", stills=0)
+    (row,) = empty.rows("SELECT first, last, frames FROM item")
+    assert row["frames"] == 17 and abs(row["first"] - 40) <= 1 and abs(row["last"] - 64) <= 1
+
+
+def test_stills_are_the_sharpest_frames_and_unlike_each_other(empty: Project, tmp_path: Path) -> None:
+    def picture(n: int) -> np.ndarray:
+        rgb = np.full((96, 128, 3), (90, 120, 60), np.uint8)
+        rgb[20:70, 10 + 40 * (n // 24) : 30 + 40 * (n // 24)] = (230, 220, 200)  # in three places
+        return rgb if n % 24 in range(8, 16) else cv2.GaussianBlur(rgb, (0, 0), 3.0)
+
+    api.add(empty, [write_film(tmp_path / "n.mp4", (picture(n) for n in range(72)), 24)])
+    api.shots(empty, min_seconds=10)
+    api.pick(empty, keep=["n"])
+    api.export(empty, margin=0, stills=3, clips=False)
+    taken = [row["first"] for row in empty.rows("SELECT first FROM item ORDER BY first")]
+    assert [n // 24 for n in taken] == [0, 1, 2] and all(n % 24 in range(8, 16) for n in taken)
+
+
+def test_of_frames_that_show_the_same_one_still_is_taken_and_told(exported: Project) -> None:
+    film = exported.folder.parent / "held.mp4"
+    write_film(film, (number_picture(7) for _ in range(48)), 24)
+    api.add(exported, [film])
+    api.shots(exported, min_seconds=1)
+    api.pick(exported, keep=["held"])
+    api.export(exported, stills=3)
+    (still,) = exported.rows("SELECT first FROM item WHERE kind = 'still' AND shot = 'held_000000'")
+    assert 16 <= still["first"] <= 31
+    told = [row for row in api.drops(exported) if row["item"] == "stills/held_000000"]
+    reason = "1 of 3 stills: its other frames are blank or show the same drawing"
+    assert told == [{"stage": "export", "item": "stills/held_000000", "reason": reason}]
 
 
 def test_tall_pictures_are_made_smaller_to_even_sides(empty: Project, tmp_path: Path) -> None:
@@ -95,11 +144,58 @@ def test_tall_pictures_are_made_smaller_to_even_sides(empty: Project, tmp_path: 
     api.add(empty, [tmp_path / "n.mp4"])
     api.shots(empty, min_seconds=10)
     api.pick(empty, keep=["n"])
-    api.export(empty, max_height=91)
+    api.export(empty, max_height=91, one_shot=False)
     sizes = {(row["width"], row["height"]) for row in empty.rows("SELECT width, height FROM item")}
     assert sizes == {(124, 90)}
     assert read_picture(empty.path(stills(empty)[0])).shape == (90, 124, 3)
     assert shown(empty, clips(empty)[0])[:3] == [1, 2, 4]
+
+
+def scene(number: int, count: int) -> list[np.ndarray]:
+    """One shot of the demo's world, of so many frames at 24 a second."""
+    return list(draw_clip(random_scene(np.random.default_rng(number)), CEL, count, 24, (192, 128)))
+
+
+def looked_at(project: Project, folder: Path, pictures: list[np.ndarray], **settings: Any) -> None:
+    """A film that is taken for one shot, exported."""
+    api.add(project, [write_film(folder / "n.mp4", pictures, 24)])
+    api.shots(project)
+    with project.writing("shots"):  # as where the first look saw no cut
+        project.db.execute("DELETE FROM shot WHERE first > 0")
+        last = len(pictures) - 1
+        project.db.execute("UPDATE shot SET last = ?, soft_in = 0, soft_out = 0", (last,))
+    api.pick(project, keep=["n"])
+    api.export(project, stills=0, margin=0, **settings)
+
+
+def test_a_clip_with_a_hidden_cut_is_cut_there(empty: Project, tmp_path: Path) -> None:
+    looked_at(empty, tmp_path, scene(1, 24) + scene(5, 48))
+    (row,) = empty.rows("SELECT file, frames, first, last FROM item")
+    assert (row["frames"], row["first"]) == (29, 24)  # 32 at 16 fps
+    assert len(scan_times(empty.path(row["file"]))) == 29
+    told = empty.rows("SELECT name, shot, first, last, reason FROM clip_drop ORDER BY first")
+    assert (told[0]["first"], told[0]["last"]) == (0, 23)
+    assert told[0]["reason"] == "a cut at frame 16: 29 of 45 frames are kept"
+    assert api.drops(empty)[-1]["item"] == "clips/n_000000"
+
+
+def test_a_clip_of_which_too_little_is_left_is_dropped(empty: Project, tmp_path: Path) -> None:
+    looked_at(empty, tmp_path, scene(1, 24) + scene(5, 24), min_frames=17)
+    assert empty.rows("SELECT name FROM item") == [] == files(empty)
+    (told,) = empty.rows("SELECT name, first, last, reason FROM clip_drop")
+    assert told["reason"] == "a cut at frame 16 of 29 frames: nothing long enough is left of it"
+    api.export(empty, stills=0, margin=0, one_shot=False)
+    assert [row["frames"] for row in empty.rows("SELECT frames FROM item")] == [29]
+
+
+def test_a_lossless_clip_is_the_frames_themselves(empty: Project, tmp_path: Path) -> None:
+    looked_at(empty, tmp_path, scene(1, 30), lossless=True)
+    (row,) = empty.rows("SELECT file, frames, fps FROM item")
+    assert row["file"] == "dataset/clips/n_000000.mkv" and row["frames"] == 17
+    source = dict(frames(tmp_path / "n.mp4"))
+    clip = [rgb for _, rgb in frames(empty.path(row["file"]))]
+    assert len(clip) == 17
+    assert all((rgb == source[n]).all() for n, rgb in zip(SIXTEEN_OF_24, clip, strict=False))
 
 
 def test_every_clip_has_a_length_that_the_model_takes(exported: Project) -> None:
@@ -248,7 +344,7 @@ def test_every_kind_of_film_shows_the_right_frame_at_each_sixteenth(
     api.add(empty, [film])
     api.shots(empty, min_seconds=60)
     api.pick(empty, keep=["*"])
-    api.export(empty, margin=0, max_seconds=60.0)
+    api.export(empty, margin=0, max_seconds=60.0, one_shot=False)
     assert empty.rows("SELECT frames FROM timeline") == [{"frames": count}]
     lasts = count / Fraction(rate) if rate else Fraction(VARYING[-1] + VARYING[-1] - VARYING[-2], 1000)
     moments = [Fraction(k, 16) for k in range(int(lasts * 16) + 1) if Fraction(k, 16) < lasts]
@@ -256,5 +352,9 @@ def test_every_kind_of_film_shows_the_right_frame_at_each_sixteenth(
     (clip,) = empty.rows("SELECT file, frames, width, height FROM item WHERE kind = 'clip'")
     assert shown(empty, clip["file"]) == expected and clip["frames"] == len(expected)
     assert (clip["width"], clip["height"]) == size
+    if count == 1:  # the picture of 0 is black
+        assert stills(empty) == [] and api.drops(empty)[-1]["reason"].startswith("0 of 1 stills: its other frames")
+        return
     (still,) = stills(empty)
-    assert read_number(read_picture(empty.path(still))) == first + count // 2
+    index = int(Path(still).stem.rpartition("_")[2])
+    assert read_number(read_picture(empty.path(still))) == first + index < first + count

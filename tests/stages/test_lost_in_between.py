@@ -17,8 +17,9 @@ from sakuga.core.errors import SakugaError
 from sakuga.core.media import film as media
 from sakuga.core.media.clip import write_clip
 from sakuga.core.project import Project
+from sakuga.core.settings import Settings
 from sakuga.core.stage import Scratch
-from sakuga.stages import adopt, export, shots
+from sakuga.stages import adopt, export, look
 from sakuga.stages.generate import find_loras
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no such names")
@@ -48,21 +49,11 @@ def test_a_film_that_could_not_be_read_and_now_is_gone(empty: Project, tmp_path:
     assert api.add(empty, [other]).done == ["a"]
 
 
-def test_a_film_that_is_replaced_while_its_shots_are_looked_for(
-    empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_film_of_which_nothing_can_be_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = numbered_film(tmp_path / "a.avi", 12, 24)
-    none = frameless(tmp_path / "none.avi")
-    facts = {"name": "a", "path": str(film)}
-    finder = shots.CutFinder
-
-    def replaced(*given: Any) -> Any:
-        shutil.copy(none, film)
-        return finder(*given)
-
-    monkeypatch.setattr(shots, "CutFinder", replaced)
+    monkeypatch.setattr(media, "look", lambda *given, **named: iter(()))
     with pytest.raises(SakugaError) as caught:
-        shots.STAGE.work(facts, empty.settings.shots, None)  # type: ignore[arg-type]
+        look.STAGE.work({"name": "a", "path": str(film)}, Settings(), Scratch(tmp_path / "scratch"))
     assert str(caught.value) == f"no frame of {film} can be decoded; leave it out or convert it with another program"
 
 
@@ -92,8 +83,8 @@ def test_a_film_that_is_damaged_while_it_is_exported(exported: Project, tmp_path
 
 
 def test_a_clip_that_the_disk_did_not_keep(exported: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lossy(path: Path, pictures: Any, *more: Any) -> Any:
-        write_clip(path, list(pictures)[:-4], *more)
+    def lossy(path: Path, pictures: Any, *more: Any, **named: Any) -> Any:
+        write_clip(path, list(pictures)[:-4], *more, **named)
         return None
 
     item = export.STAGE.items(exported, exported.settings.export)[0]

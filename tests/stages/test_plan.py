@@ -25,6 +25,9 @@ def test_an_epoch_is_counted_by_section_and_bucket(exported: Project) -> None:
     assert planned.samples == 12
     assert planned.sections == {"stills": {"samples": 4}, "clips": {"samples": 8}}
     assert planned.buckets == {"96x64x9": 8, "96x64x1": 4}
+    fit = {"crop_worst": 0.1111, "crop_mean": 0.1111, "upscale": 0.75}  # 128x96 onto 96x64: 8 of 72 rows go
+    assert planned.fits == {"stills": fit, "clips": fit}
+    assert planned.sizes[-1] == (128, 96, 8 * 6, 8 * 6 * 3)
     assert planned.tokens == 4 * 24 + 8 * 3 * 24  # 12x8 latents are 6x4 tokens, 9 frames are 3 latent frames
     assert planned.dropped == []
     rows = exported.rows("SELECT key, start FROM sample WHERE item = 'clips/film_000000'")

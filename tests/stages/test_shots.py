@@ -6,7 +6,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 import small
 from films import cartoon_film, write_film
@@ -16,7 +15,8 @@ from sakuga.core.media.film import frames
 from sakuga.core.media.fit import fit
 from sakuga.core.media.picture import read_picture
 from sakuga.core.project import Project
-from sakuga.signals.cuts import DETECTORS, CutFinder
+from sakuga.signals.cuts import Span
+from sakuga.stages.shots import at_gaps
 
 
 def spans(project: Project) -> list[tuple[int, int]]:
@@ -30,20 +30,12 @@ def test_the_cuts_are_found_to_the_frame(exported: Project) -> None:
     assert [(row["start_seconds"], row["seconds"]) for row in rows] == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
-@pytest.mark.parametrize("detector", list(DETECTORS))
-def test_every_detector_finds_the_cuts(exported_root: Path, detector: str) -> None:
-    finder = CutFinder(detector, None, min_frames=12)
-    for index, rgb in frames(exported_root / "film.mp4"):
-        finder.feed(index, rgb)
-    assert set(finder.finish()) >= set(small.CUTS)
-
-
 def test_each_shot_shows_its_middle_and_is_measured(exported: Project) -> None:
     film = exported.film_path("film")
     for row in exported.rows("SELECT * FROM shot ORDER BY first"):
         thumbnail = read_picture(exported.path(row["thumbnail"])).astype(float)
         inside = [rgb.astype(float) for _, rgb in frames(film, range(row["first"], row["last"] + 1))]
-        light = np.mean([rgb @ (0.2126, 0.7152, 0.0722) for rgb in inside]) / 255
+        light = np.mean([rgb @ (0.299, 0.587, 0.114) for rgb in inside]) / 255  # the luma of a small film without tags
         assert abs(row["brightness"] - light) < 0.01
         assert 0.001 < row["motion"] < 0.1
         unlike = [np.abs(fit(rgb.astype(np.uint8), 256, 192) - thumbnail).mean() for rgb in inside]
@@ -88,7 +80,7 @@ def test_only_what_has_changed_is_done_again(exported: Project) -> None:
     assert api.shots(exported, min_seconds=1.5).done == ["film"]
     assert spans(exported) == [(0, 95)]  # each is too short, and joins the one before
     thumbnails = sorted(path.name for path in (exported.folder / "cache" / "thumbnails").iterdir())
-    assert thumbnails == ["film_000000.webp"]
+    assert thumbnails == ["film_000000-strip.webp", "film_000000.webp"]
 
 
 def test_a_persons_word_outlives_new_cuts(exported: Project) -> None:
@@ -99,3 +91,10 @@ def test_a_persons_word_outlives_new_cuts(exported: Project) -> None:
     query = "SELECT kept, reason, by FROM pick WHERE shot = 'film_000048'"
     assert exported.rows(query) == [{"kept": 0, "reason": "smoke", "by": "person"}]
     assert json.dumps(spans(exported)) == "[[0, 23], [24, 47], [48, 71], [72, 95]]"
+
+
+def test_no_shot_runs_over_a_gap() -> None:
+    shown = [Fraction(n, 24) for n in (*range(10), *range(30, 40), *range(42, 50))]  # 20 pictures are missing, then 2
+    found = [Span(0, 4, 1, 0), Span(5, 27, 2, 3)]
+    assert at_gaps(found, shown) == [(0, 4, 1, 0), (5, 9, 2, 0), (10, 27, 0, 3)]
+    assert at_gaps([Span(0, 0, 0, 0)], shown[:1]) == [(0, 0, 0, 0)]

@@ -59,14 +59,29 @@ def plan(*, settings: Annotated[s.TrainSettings | None, Options] = None, common:
     if not planned.samples and not planned.dropped:
         show.say(EMPTY)
         return
-    sections = [(name, values["samples"]) for name, values in planned.sections.items()]
-    show.table(("section", "samples "), [*sections, ("an epoch", planned.samples)])
+    sections = [
+        (name, values["samples"], *_costs(planned.fits.get(name, {}))) for name, values in planned.sections.items()
+    ]
+    show.table(
+        ("section", "samples ", "cut off ", "at worst ", "scaled "),
+        [*sections, ("an epoch", planned.samples, "", "", "")],
+    )
     show.table(("bucket", "samples "), planned.buckets.items())
     show.say(f"{planned.samples - planned.held_out} samples to train on, {planned.held_out} held out for validation")
+    if planned.sizes:
+        sizes = (f"{s.width}x{s.height} ({s.still_tokens} to {s.clip_tokens})" for s in planned.sizes)
+        show.say(f"sizes for this footage (tokens of a still to those of the longest clip): {', '.join(sizes)}")
     for expert, seen in planned.experts.items():
         show.say(f"{expert}: {planned.steps} steps, {planned.epochs:.1f} epochs, {seen} samples seen")
     if planned.dropped:
         show.table(("dropped", "section", "reason"), ((d["item"], d["section"], d["reason"]) for d in planned.dropped))
+
+
+def _costs(section: dict[str, float]) -> tuple[str, str, str]:
+    """What a section's sizes cut off, on average and at worst, and the largest scale."""
+    if "upscale" not in section:
+        return "", "", ""
+    return f"{section['crop_mean']:.1%}", f"{section['crop_worst']:.1%}", f"x{section['upscale']:.2f}"
 
 
 @app.command

@@ -51,13 +51,20 @@ def add(paths: list[Path] | None = None, *, remove: tuple[str, ...] = (), common
 
 
 @app.command
-def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common: Common = HERE) -> None:
-    """Find the shots of every film, in one decoding pass."""
+def shots(
+    *, report: bool = False, settings: Annotated[s.ShotSettings | None, Options] = None, common: Common = HERE
+) -> None:
+    """Find the shots of every film, in one decoding pass.
+
+    Args:
+        report: Also write a page with counts by reason and contact sheets, report/shots.html in the project
+    """
     with common.open() as project, show.progress() as progress:
         summary = api.shots(project, progress=progress, **s.given(settings))
         rows = _shot_rows(project)
         notes = project.rows("SELECT film, note FROM timeline WHERE note != ''")
         parts = api.parts(project)
+        page = api.shots_report(project) if report else None
     if common.json:
         told = ("film", "first", "last", "kept", "reason")
         show.print_json([{k: row[k] for k in told} | {"scores": {k: row[k] for k in SCORES}} for row in rows])
@@ -68,6 +75,8 @@ def shots(*, settings: Annotated[s.ShotSettings | None, Options] = None, common:
         _shot_table(rows)
         _part_table(parts)
         _say_common(rows)
+        if page is not None:
+            show.say(f"the report is {page}")
     all_failed(summary)
 
 
@@ -117,6 +126,26 @@ def export(*, settings: Annotated[s.ExportSettings | None, Options] = None, comm
         if not picked:
             show.say("no shot is picked: `sakuga pick --auto`, or `sakuga pick --keep ...`")
     all_failed(summary)
+
+
+@app.command
+def retouch(item: str, file: Path | None = None, *, undo: bool = False, note: str = "", common: Common = HERE) -> None:
+    """Let a picture or clip that you retouched in another program stand for one of the dataset.
+
+    The original is kept, and a later export puts yours back in its place.
+
+    Args:
+        item: A clip or still, as clips/film_000074 or stills/film_000120
+        file: What is to stand for it, of the same size and number of frames
+        undo: Put the original back
+        note: How it was made, for your own record
+    """
+    with common.open() as project:
+        told = api.retouch(project, item, file, note=note, undo=undo)
+    if common.json:
+        show.print_json(told)
+    else:
+        show.say(f"{item} is its own again" if undo else f"{told['came_from']} stands for {item} now")
 
 
 @app.command

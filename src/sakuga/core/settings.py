@@ -63,11 +63,18 @@ class ShotSettings(Settings):
     )
 
 
+class OverlaySettings(Settings):
+    """What stands over the picture: logos, burned-in words."""
+
+    read: bool = setting(False, "Read burned-in words by RapidOCR (sakuga[ocr]), in the film's full size")
+
+
 class AlikeSettings(Settings):
     """Telling which shots look alike."""
 
     model: str | None = setting(
-        None, "Folder of a CLIP, SigLIP or DINOv2 (transformers) that tells it; the layout of light and colour by default"
+        None,
+        "Folder of a CLIP, SigLIP or DINOv2 (transformers) that tells it; the layout of light and colour by default",
     )
     near: float | None = setting(None, "How far apart shots of one group may be; derived from what tells it", gt=0)
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
@@ -87,8 +94,12 @@ class PickSettings(Settings):
     max_brightness: float = setting(1.0, "Leave out shots brighter than this", ge=0, le=1)
     max_blank: float = setting(0.5, "Leave out shots of one colour for more of their time than this", ge=0, le=1)
     max_static: float = setting(1.0, "Leave out shots that stand still for more of their time than this", ge=0, le=1)
+    max_camera: float | None = setting(None, "Leave out shots whose camera goes faster", unit="widths per second", ge=0)
+    min_subject: float = setting(0.0, "Leave out shots whose subjects move less", unit="widths per second", ge=0)
     min_drawings: float = setting(0.0, "Leave out shots with fewer new drawings", unit="per second", ge=0)
-    min_sharpness: float = setting(0.0, "Leave out shots blurred beyond this (0 blurred, 1 edges of one pixel)", ge=0, le=1)
+    min_sharpness: float = setting(
+        0.0, "Leave out shots blurred beyond this (0 blurred, 1 edges of one pixel)", ge=0, le=1
+    )
     max_damage: float | None = setting(
         None, "Leave out shots with coding blocks beyond this (1 none, 2 to 4 usual, 10 ugly)", ge=1
     )
@@ -101,17 +112,38 @@ class PickSettings(Settings):
     max_words: float = setting(1.0, "Leave out shots with burned-in words for more of their time than this", ge=0, le=1)
 
 
+OverlayFate = Literal["keep", "drop", "crop", "inpaint"]
+Take = Literal["head", "middle", "motion", "split"]
+
+
 class ExportSettings(Settings):
     """Turning picks into clips and stills."""
 
     clips: bool = setting(True, "Write a clip of each picked shot")
-    stills: int = setting(1, "Stills of each picked shot, spread over it", ge=0, le=20)
+    stills: int = setting(
+        1, "Stills of each picked shot at most: the sharpest, and those most unlike each other", ge=0, le=20
+    )
     max_seconds: float = setting(5.0, "A clip is at most this long, and one frame", unit="s", gt=0)
-    pieces: int = setting(1, "How many clips a long shot may give, one after the other", ge=1, le=100)
+    max_frames: int | None = setting(
+        None, "A clip has at most this many frames, at the model's rate; derived from max_seconds", unit="frames", ge=1
+    )
+    take: Take = setting(
+        "head", "Which part of a long shot: its head, its middle, the stretch in which its subject moves most (motion), "
+        "or one clip after the other (split)",
+    )  # fmt: skip
+    pieces: int = setting(4, "How many clips split may make of a shot", ge=1, le=100)
+    one_shot: bool = setting(
+        True, "Look at every finished clip again; one with a hidden cut, dissolve or fade is cut there, or dropped"
+    )
+    min_frames: int = setting(17, "A clip cut at a hidden break is dropped below this", unit="frames", ge=1)
     margin: int = setting(1, "Frames left out at either end of a shot, where a cut may be blended", unit="frames", ge=0)
-    crop_borders: bool = setting(True, "Cut black bars off")
+    crop_borders: bool = setting(True, "Cut bars and rounded corners off")
+    logos: OverlayFate = setting("keep", "What becomes of a shot with a logo or watermark: keep it as it is, drop the shot, "
+                                 "crop the strip with it off, or inpaint it")  # fmt: skip
+    words: OverlayFate = setting("keep", "What becomes of a shot with burned-in words, likewise")
     max_height: int = setting(1080, "Taller pictures are made smaller", unit="pixels", ge=64)
     quality: int = setting(8, "x264 quantiser of the clips: lower is better and larger", unit="crf", ge=0, le=30)
+    lossless: bool = setting(False, "Write clips without any loss (FFV1 in MKV), several times larger")
 
 
 class CaptionSettings(Settings):
@@ -276,6 +308,7 @@ class ProjectSettings(Settings):
     workers: int | None = setting(None, "Processes for footage work; derived from the cores", ge=1, affects=False)
     models: ModelSettings = ModelSettings()
     shots: ShotSettings = ShotSettings()
+    overlays: OverlaySettings = OverlaySettings()
     alike: AlikeSettings = AlikeSettings()
     pick: PickSettings = PickSettings()
     export: ExportSettings = ExportSettings()

@@ -175,7 +175,21 @@ ALTER TABLE shot ADD COLUMN damage REAL NOT NULL DEFAULT 1;
 CREATE TABLE shot_group (
   shot TEXT PRIMARY KEY, source TEXT NOT NULL, cluster TEXT NOT NULL, duplicate_of TEXT, share REAL NOT NULL,
   outlier REAL NOT NULL, outlier_rank REAL NOT NULL, outlier_why TEXT NOT NULL, features BLOB NOT NULL);
-CREATE INDEX shot_group_source ON shot_group (source)
+CREATE INDEX shot_group_source ON shot_group (source);
+CREATE TABLE overlay (
+  source TEXT NOT NULL, film TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('logo', 'words')), box TEXT NOT NULL, share REAL NOT NULL, text TEXT, mask BLOB);
+CREATE INDEX overlay_source ON overlay (source);
+CREATE INDEX overlay_film ON overlay (film, first);
+ALTER TABLE pick ADD COLUMN rule TEXT NOT NULL DEFAULT 'undecided'; -- by which shots are counted
+CREATE TABLE clip_drop (
+  source TEXT NOT NULL, shot TEXT NOT NULL, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  reason TEXT NOT NULL);
+CREATE INDEX clip_drop_source ON clip_drop (source);
+-- a person's: what stands in the place of an item's own file
+CREATE TABLE retouch (
+  item TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL, came_from TEXT NOT NULL, note TEXT NOT NULL,
+  original TEXT NOT NULL, original_sha256 TEXT NOT NULL, made REAL NOT NULL)
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3)

@@ -36,8 +36,8 @@ class Look:
     of motion, of the width. `camera` [N, 3]: how far the whole picture goes right and down, of the width, and by how much
     it grows. `subject`: mean length of what moves otherwise. `luma`, `spread`: mean and deviation of luma. `chroma`: mean
     distance from grey. `black`, `white`: shares of the pixels. `sharp`: mean absolute Laplacian of luma. `edges` [N, 4]:
-    dark rows and columns from the top, bottom, left and right on, in pixels of `size`. `hashes`: `recurring.picture_hash`. `tiny` [N, 12, 16], `tint` [N, 2, 6, 8]: the
-    frame itself, luma and chromas, uint8.
+    dark rows and columns from the top, bottom, left and right on, in pixels of `size`. `hashes`:
+    `recurring.picture_hash`. `tiny` [N, 12, 16], `tint` [N, 2, 6, 8]: the frame itself, luma and chromas, uint8.
 
     Of some frames: `kept` [K] are those whose pictures are in the zip, `fine` and `blocks` [K] what
     `scores.sharpness` and `scores.damage` tell of them in full size; `looked` [L] were looked at for words, and line m

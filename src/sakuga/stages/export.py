@@ -1,11 +1,12 @@
 """export: picked shots become clips at the model's frame rate, and stills, that any trainer can use as they are."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from ..core import captions, files
@@ -15,31 +16,42 @@ from ..core.media import film as media
 from ..core.media.clip import write_clip
 from ..core.media.fit import fit
 from ..core.media.picture import write_png
-from ..core.media.timing import resample, shown_until
+from ..core.overlays import over
 from ..core.project import Project
 from ..core.settings import ExportSettings
 from ..core.stage import Item, Rows, Scratch, Stage
+from ..core.stretch import at_rate, inner_span, stretches
 from ..core.timeline import Timeline, unpack
 from ..signals.borders import Borders, crop_box
+from ..signals.inpaint import Box, Overlay, paint_out, spare
+from ..signals.look import Look
 from ..signals.measures import luma
+from ..signals.oneshot import LOOK_SIZE, Break, breaks, longest_whole
+from ..signals.stills import best, see
 
 PICKED = """
-SELECT shot.name, shot.film, shot.first, shot.last, shot.borders, film.sha256, timeline.times, timeline.rate
+SELECT shot.name, shot.film, shot.first, shot.last, shot.borders, film.sha256, film.width, film.height,
+  timeline.times, timeline.rate,
+  timeline.look, timeline.look_sha256, shot.soft_in, shot.soft_out
 FROM pick JOIN shot ON shot.name = pick.shot JOIN film ON film.name = shot.film JOIN timeline ON timeline.film = shot.film
 WHERE pick.kept ORDER BY shot.film, shot.first
 """
 
 
+LEAST_LEFT = 0.5  # of a picture that logos and words are cut off from
+CANDIDATES = 13  # frames of a shot from which its stills are chosen (odd: one is its middle), or two for each and one
 EDGE_FRAMES = 5  # of a shot, on which the edge of its bars is found to the pixel
 
 
 class View(NamedTuple):
-    """How the frames of a film are taken: which part of the picture (left, top, right, bottom), and how tall at most."""
+    """How the frames of a film are taken: which part of the picture (left, top, right, bottom), how tall at most, and
+    what is painted out of them."""
 
     path: Path
     timeline: Timeline
     box: tuple[int, int, int, int] | None
     max_height: int
+    painted: Sequence[Overlay] = ()
 
 
 def _items(project: Project, settings: ExportSettings) -> list[Item]:
@@ -49,11 +61,34 @@ def _items(project: Project, settings: ExportSettings) -> list[Item]:
     now = {film: project.sha256(path) if path.is_file() else "" for film, path in paths.items()}
     items = []
     for shot in shots:
-        content = {key: shot[key] for key in ("film", "first", "last", "sha256", "rate", "borders")}
+        content = {
+            key: shot[key] for key in ("film", "first", "last", "sha256", "rate", "borders", "soft_in", "soft_out")
+        }
         content |= {"fps": project.member.fps, "stride": project.member.vae.stride[0]}
-        facts = shot | {"path": str(paths[shot["film"]]), "now": now[shot["film"]], "model": project.member.name}
+        if settings.take == "motion":
+            content["look"] = shot["look_sha256"]
+        if covers := _overlays(project, shot, settings):
+            content["overlays"] = covers
+        facts = shot | {
+            "overlays": covers,
+            "look": str(project.path(shot["look"])),
+            "path": str(paths[shot["film"]]),
+            "now": now[shot["film"]],
+            "model": project.member.name,
+        }
         items.append(Item(shot["name"], content, facts))
     return items
+
+
+def _overlays(project: Project, shot: Mapping[str, Any], settings: ExportSettings) -> list[dict[str, Any]]:
+    """What is to be taken away from a shot's picture: `overlays.over` with its `fate` (crop, inpaint)."""
+    fates = {"logo": settings.logos, "words": settings.words}
+    taken = {kind: fate for kind, fate in fates.items() if fate in ("crop", "inpaint")}
+    return [
+        row | {"fate": fate}
+        for kind, fate in taken.items()
+        for row in over(project, kind, shot["film"], shot["first"], shot["last"])
+    ]
 
 
 def _work(facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch) -> Rows:
@@ -64,80 +99,121 @@ def _work(facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch) 
         raise SakugaError(f"{path} has changed since it was added; run `sakuga add` and `sakuga shots` again")
     rate = Fraction(facts["rate"]) if facts["rate"] else None
     timeline = Timeline(unpack(facts["times"]), rate)
-    span = inner_span(facts["first"], facts["last"], settings.margin)
+    span = inner_span(facts["first"], facts["last"], settings.margin, facts["soft_in"], facts["soft_out"])
     box = _inside(path, timeline, span, facts["borders"]) if settings.crop_borders else None
-    view = View(path, timeline, box, settings.max_height)
-    rows: list[dict[str, Any]] = []
-    if settings.clips:
-        for number, chosen in enumerate(pieces(timeline, span, settings, facts["model"])):
-            name = facts["name"] if number == 0 else f"{facts['name']}-{number + 1}"
-            rows.append(_clip(name, view, chosen, facts, settings, scratch))
-    if settings.stills:
-        rows += _stills(view, span, facts, settings, scratch)
-    return {"item": rows}
+    off = [_overlay(row) for row in facts["overlays"] if row["fate"] == "crop"]
+    box = _spared((facts["width"], facts["height"]), box, off, facts["name"]) if off else box
+    painted = [_overlay(row) for row in facts["overlays"] if row["fate"] == "inpaint"]
+    view = View(path, timeline, box, settings.max_height, painted)
+    empty: Rows = {"item": [], "clip_drop": []}
+    clips = _clips(view, span, facts, settings, scratch) if settings.clips else empty
+    stills = _stills(view, span, facts, settings, scratch) if settings.stills else empty
+    return {table: clips[table] + stills[table] for table in empty}
 
 
-def inner_span(first: int, last: int, margin: int) -> tuple[int, int]:
-    """The frames of a shot without `margin` at either end; a shot too short for that keeps its middle frame."""
-    if last - first + 1 <= 2 * margin:
-        return (first + last) // 2, (first + last) // 2
-    return first + margin, last - margin
-
-
-def pieces(timeline: Timeline, span: tuple[int, int], settings: ExportSettings, model: str) -> list[list[int]]:
-    """The source frames of each clip of a shot, at the model's rate, each a length that the model takes.
-
-    A later piece must have full length; the first may be as short as the shot is.
-    """
-    wan = member(model)
-    first, last = span
-    chosen = resample(
-        timeline.shown, timeline.shown[first], wan.fps, None, shown_until(timeline.shown, last, timeline.rate)
-    )
-    longest = wan.floor_frames(int(settings.max_seconds * wan.fps) + 1)
-    full = [chosen[n : n + longest] for n in range(0, len(chosen), longest)][: settings.pieces]
-    kept = [piece for number, piece in enumerate(full) if number == 0 or len(piece) == longest]
-    return [piece[: wan.floor_frames(len(piece))] for piece in kept]
+def _clips(
+    view: View, span: tuple[int, int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
+) -> Rows:
+    wan = member(facts["model"])
+    chosen = at_rate(view.timeline, span, wan.fps)
+    longest = settings.max_frames or int(settings.max_seconds * wan.fps) + 1
+    motion = Look.load(Path(facts["look"])).subject.tolist() if settings.take == "motion" else ()
+    rows: Rows = {"item": [], "clip_drop": []}
+    parts = stretches(chosen, longest, settings.take, settings.pieces, wan.floor_frames, motion)
+    for number, part in enumerate(parts):
+        name = facts["name"] if number == 0 else f"{facts['name']}-{number + 1}"
+        made = _clip(name, view, part, facts, settings, scratch)
+        rows["item"] += made["item"]
+        rows["clip_drop"] += made["clip_drop"]
+    return rows
 
 
 def _clip(
     name: str, view: View, chosen: list[int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
-) -> dict[str, Any]:
-    file = f"dataset/clips/{name}.mp4"
+) -> Rows:
+    """Write a clip and look at what was written; one that holds a break is written anew without it, or dropped."""
+    wan = member(facts["model"])
+    file = f"dataset/clips/{name}.{'mkv' if settings.lossless else 'mp4'}"
     target = scratch.file(file)
-    fps = member(facts["model"]).fps
-    info = write_clip(target, _pictures(view, chosen), fps, settings.quality)
-    counted = len(media.scan_times(target))
-    if counted != len(chosen):
-        raise SakugaError(
-            f"{name}: {len(chosen)} frames were written and {counted} can be read back; is {view.path.name} damaged?"
-        )
+    drops: list[dict[str, Any]] = []
+    while True:
+        info = write_clip(target, _pictures(view, chosen), wan.fps, settings.quality, lossless=settings.lossless)
+        told = _second_look(name, target, view, chosen, look=settings.one_shot)
+        if not told:
+            break
+        kept, left = _without(told, chosen, settings.min_frames, wan.floor_frames)
+        reason = _reason(told, len(chosen), len(kept))
+        drops += [
+            {"shot": facts["name"], "name": f"clips/{name}", "first": a, "last": b, "reason": reason} for a, b in left
+        ]
+        if not kept:
+            del scratch.files[file]
+            return {"item": [], "clip_drop": drops}
+        chosen = kept
     row: dict[str, Any] = {"name": f"clips/{name}", "kind": "clip", "file": file, "sha256": files.file_sha256(target)}
-    row |= {"width": info.width, "height": info.height, "frames": info.frames, "fps": str(fps)}
-    return row | {"shot": facts["name"], "first": chosen[0], "last": chosen[-1]}
+    row |= {"width": info.width, "height": info.height, "frames": info.frames, "fps": str(wan.fps)}
+    return {"item": [row | {"shot": facts["name"], "first": chosen[0], "last": chosen[-1]}], "clip_drop": drops}
+
+
+def _second_look(name: str, clip: Path, view: View, chosen: list[int], *, look: bool) -> list[Break]:
+    """Where a finished clip breaks; SakugaError where it has not as many frames as it should."""
+    pictures = [rgb for _, rgb in media.frames(clip, size=LOOK_SIZE)]
+    if len(pictures) != len(chosen):
+        raise SakugaError(
+            f"{name}: {len(chosen)} frames were written and {len(pictures)} can be read back; is {view.path.name} damaged?"
+        )
+    return breaks(pictures) if look else []
+
+
+def _without(
+    told: Sequence[Break], chosen: list[int], least: int, floor: Callable[[int], int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """The source frames of the longest part without a break, none where that is shorter than `least`; and the first and
+    last source frame of what is left out."""
+    first, last = longest_whole(len(chosen), told)
+    count = floor(last - first + 1)
+    if count < least:
+        return [], [(chosen[0], chosen[-1])]
+    kept = chosen[first : first + count]
+    left = [(chosen[0], kept[0] - 1), (kept[-1] + 1, chosen[-1])]
+    return kept, [(a, b) for a, b in left if a <= b]
+
+
+def _reason(told: Sequence[Break], frames: int, kept: int) -> str:
+    """What is wrong with a clip, and what became of it."""
+    what = " and ".join(f"a {t.kind} at frame {t.last}" for t in told)
+    if kept:
+        return f"{what}: {kept} of {frames} frames are kept"
+    return f"{what} of {frames} frames: nothing long enough is left of it"
 
 
 def _stills(
     view: View, span: tuple[int, int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
-) -> list[dict[str, Any]]:
+) -> Rows:
+    """The best frames of a shot as PNG. Fewer than asked for give a row that says why."""
     first, last = span
-    count = settings.stills
-    indices = sorted({first + (2 * k + 1) * (last - first + 1) // (2 * count) for k in range(count)})
+    wanted = max(CANDIDATES, 2 * settings.stills + 1)
+    indices = sorted({first + (2 * k + 1) * (last - first + 1) // (2 * wanted) for k in range(wanted)})
+    pictures = list(_pictures(view, indices))
     rows: list[dict[str, Any]] = []
-    for index, rgb in zip(indices, _pictures(view, indices), strict=True):
+    for place in best([see(rgb) for rgb in pictures], settings.stills):
+        index, rgb = indices[place], pictures[place]
         name = f"{facts['film']}_{index:06d}"
         file = f"dataset/stills/{name}.png"
         target = scratch.file(file)
         write_png(target, rgb)
-        row: dict[str, Any] = {
-            "name": f"stills/{name}",
-            "kind": "still",
-            "file": file,
+        row: dict[str, Any] = {"name": f"stills/{name}", "kind": "still", "file": file}
+        row |= {
             "sha256": files.file_sha256(target),
+            "width": rgb.shape[1],
+            "height": rgb.shape[0],
+            "frames": 1,
+            "fps": "0",
         }
-        row |= {"width": rgb.shape[1], "height": rgb.shape[0], "frames": 1, "fps": "0"}
         rows.append(row | {"shot": facts["name"], "first": index, "last": index})
-    return rows
+    drop = {"shot": facts["name"], "name": f"stills/{facts['name']}", "first": first, "last": last}
+    missing = f"{len(rows)} of {settings.stills} stills: its other frames are blank or show the same drawing"
+    return {"item": rows, "clip_drop": [drop | {"reason": missing}] if len(rows) < settings.stills else []}
 
 
 def _inside(path: Path, timeline: Timeline, span: tuple[int, int], borders: str) -> tuple[int, int, int, int] | None:
@@ -150,6 +226,27 @@ def _inside(path: Path, timeline: Timeline, span: tuple[int, int], borders: str)
     return crop_box(told, pictures) if pictures else None
 
 
+def _overlay(row: Mapping[str, Any]) -> Overlay:
+    """What stands over a picture, from its row."""
+    left, top, right, bottom = row["box"]
+    mask = (
+        cv2.imdecode(np.frombuffer(bytes.fromhex(row["mask"]), np.uint8), cv2.IMREAD_GRAYSCALE) if row["mask"] else None
+    )
+    return Overlay((left, top, right, bottom), mask)
+
+
+def _spared(size: tuple[int, int], box: Box | None, off: Sequence[Overlay], name: str) -> Box:
+    """What is left of the picture, or of its part `box`, when strips are cut off with what stands over it."""
+    width, height = size
+    left, top, right, bottom = spared = spare(size, box, off)
+    whole = box or (0, 0, width, height)
+    if (right - left) * (bottom - top) < LEAST_LEFT * (whole[2] - whole[0]) * (whole[3] - whole[1]):
+        raise SakugaError(
+            f"{name}: too little of the picture is left when its logos and words are cut off; drop it or inpaint them"
+        )
+    return spared
+
+
 def _pictures(view: View, indices: Sequence[int]) -> Iterator[np.ndarray]:
     """The frames at ascending `indices`, one that is asked for twice given twice, as the view has them."""
     path = view.path
@@ -160,7 +257,7 @@ def _pictures(view: View, indices: Sequence[int]) -> Iterator[np.ndarray]:
             found = next(decoded, None)
             if found is None:
                 raise SakugaError(f"frame {index} of {path} cannot be decoded; the file may be damaged there")
-            at, rgb = found[0], _at_most(_cropped(found[1], view.box), view.max_height)
+            at, rgb = found[0], _at_most(_cropped(paint_out(found[1], view.painted), view.box), view.max_height)
         yield rgb
 
 
@@ -180,5 +277,12 @@ def _at_most(rgb: np.ndarray, max_height: int) -> np.ndarray:
 
 
 STAGE = Stage(
-    "export", version=2, takes="pick", gives=("item",), settings=ExportSettings, items=_items, work=_work, unit="shots"
+    "export",
+    version=3,
+    takes="pick",
+    gives=("item", "clip_drop"),
+    settings=ExportSettings,
+    items=_items,
+    work=_work,
+    unit="shots",
 )

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core import picks
+from ..core.overlays import over
 from ..core.project import Project
 from ..core.settings import PickSettings
 from ..core.stage import Item, Rows, Scratch, Stage, inline
@@ -14,8 +15,17 @@ from ..signals.alike import cover
 
 Shot = dict[str, Any]
 
+
+class Fault(NamedTuple):
+    """Why a shot is taken or left out: the rule, by which shots are counted, and a phrase with the number."""
+
+    rule: str
+    reason: str
+
+
 _SHOTS = """
-SELECT name, film, first, last, seconds, brightness, words, blank, static, drawings, sharpness, damage,
+SELECT name, film, first, last, seconds, brightness, words, blank, static, camera, subject,
+  drawings, sharpness, damage,
   duplicate_of, share, coalesce(outlier_rank, 0) AS outlier_rank, outlier_why, hex(features) AS features
 FROM shot LEFT JOIN shot_group ON shot_group.shot = shot.name ORDER BY film, first"""
 
@@ -25,9 +35,19 @@ def _items(project: Project, settings: PickSettings) -> list[Item]:
     shots = project.rows(_SHOTS)
     for shot in shots:
         shot["recurs"] = _recurs(project, shot)
+        shot["overlaid"] = _overlaid(project, shot)
     verdicts = picks.decided(project)
     facts = {"shots": shots, "verdicts": {name: list(v) for name, v in verdicts.items()}}
     return [Item("all", facts, facts)] if shots else []
+
+
+def _overlaid(project: Project, shot: Mapping[str, Any]) -> str:
+    """What stands over a shot's picture (logo, words), where the export would leave the shot out for it."""
+    export = project.settings.export
+    for kind, fate in (("logo", export.logos), ("words", export.words)):
+        if fate == "drop" and over(project, kind, shot["film"], shot["first"], shot["last"]):
+            return kind
+    return ""
 
 
 def _recurs(project: Project, shot: Mapping[str, Any]) -> str:
@@ -50,64 +70,81 @@ def _work(facts: Mapping[str, Any], settings: PickSettings, scratch: Scratch) ->
     for shot in facts["shots"]:
         if shot["name"] in facts["verdicts"]:
             wanted, reason = facts["verdicts"][shot["name"]]
-            rows.append(_row(shot, wanted, reason or "decided by a person", "person"))
+            told = Fault("kept" if wanted else "dropped", reason or "decided by a person")
+            rows.append(_row(shot, wanted, told, "person"))
             kept += [shot] if wanted else []
         elif fault := _fault(shot, settings):
-            rows.append(_row(shot, False, fault, "rule"))
+            rows.append(_row(shot, False, fault))
         else:
             passing.append(shot)
     if not settings.duplicates:
         there = {shot["name"] for shot in kept + passing}
         again = [shot for shot in passing if shot["duplicate_of"] in there]
-        rows += [_row(s, False, f"{s['share']:.0%} of it is shown in {s['duplicate_of']} too", "rule") for s in again]
+        for shot in again:
+            seen = f"{shot['share']:.0%} of it is shown in {shot['duplicate_of']} too"
+            rows.append(_row(shot, False, Fault("duplicate", seen)))
         passing = [shot for shot in passing if shot not in again]
     room = None if settings.count is None else max(0, settings.count - len(kept))
     chosen = {shot["name"] for shot in _spread(passing, room, kept)}
     for shot in passing:
-        taken = shot["name"] in chosen
-        rows.append(_row(shot, taken, "passes the rule" if taken else f"beyond the count of {settings.count}", "rule"))
+        if shot["name"] in chosen:
+            rows.append(_row(shot, True, Fault("passes", "passes the rule")))
+        else:
+            rows.append(_row(shot, False, Fault("count", f"beyond the count of {settings.count}")))
     return {"pick": rows}
 
 
-def _row(shot: Shot, kept: bool, reason: str, by: str) -> dict[str, Any]:
-    return {"shot": shot["name"], "kept": int(kept), "reason": reason, "by": by}
+def _row(shot: Shot, kept: bool, why: Fault, by: str = "rule") -> dict[str, Any]:
+    return {"shot": shot["name"], "kept": int(kept), "rule": why.rule, "reason": why.reason, "by": by}
 
 
-def _fault(shot: Shot, settings: PickSettings) -> str:
-    """Why the rule leaves a shot out, or an empty string."""
+def _fault(shot: Shot, settings: PickSettings) -> Fault | None:
+    """Why the rule leaves a shot out."""
     if not settings.auto:
-        return "undecided"
+        return Fault("undecided", "undecided")
     seconds, brightness = shot["seconds"], shot["brightness"]
     if seconds < settings.min_seconds:
-        return f"{seconds:.2f} s, shorter than {settings.min_seconds:g} s"
+        return Fault("short", f"{seconds:.2f} s, shorter than {settings.min_seconds:g} s")
     if settings.max_seconds is not None and seconds > settings.max_seconds:
-        return f"{seconds:.2f} s, longer than {settings.max_seconds:g} s"
+        return Fault("long", f"{seconds:.2f} s, longer than {settings.max_seconds:g} s")
     if shot["blank"] > settings.max_blank:
-        return f"of one colour for {shot['blank']:.0%} of it"
+        return Fault("blank", f"of one colour for {shot['blank']:.0%} of it")
     if brightness < settings.min_brightness:
-        return f"brightness {brightness:.2f}, darker than {settings.min_brightness:g}"
+        return Fault("dark", f"brightness {brightness:.2f}, darker than {settings.min_brightness:g}")
     if brightness > settings.max_brightness:
-        return f"brightness {brightness:.2f}, brighter than {settings.max_brightness:g}"
+        return Fault("bright", f"brightness {brightness:.2f}, brighter than {settings.max_brightness:g}")
     if shot["recurs"] and not settings.recurring:
-        return f"stands in {shot['recurs']} too"
+        return Fault("recurring", f"stands in {shot['recurs']} too")
+    if shot["overlaid"]:
+        told = "a logo stands" if shot["overlaid"] == "logo" else "words stand"
+        return Fault(shot["overlaid"], f"{told} over its picture")
     if shot["words"] > settings.max_words:
-        return f"words are burned in for {shot['words']:.0%} of it"
+        return Fault("words", f"words are burned in for {shot['words']:.0%} of it")
     return _unlike_wanted(shot, settings)
 
 
-def _unlike_wanted(shot: Shot, settings: PickSettings) -> str:
-    """Why a shot is left out for how it is drawn or coded, or an empty string. By default none is."""
+def _unlike_wanted(shot: Shot, settings: PickSettings) -> Fault | None:
+    """Why a shot is left out for how it moves, is drawn or coded. By default none is."""
     if shot["static"] > settings.max_static:
-        return f"stands still for {shot['static']:.0%} of it"
+        return Fault("static", f"stands still for {shot['static']:.0%} of it")
+    if settings.max_camera is not None and shot["camera"] > settings.max_camera:
+        return Fault(
+            "camera", f"the camera goes {shot['camera']:.2f} widths a second, more than {settings.max_camera:g}"
+        )
+    if shot["subject"] < settings.min_subject:
+        return Fault(
+            "subject", f"subjects go {shot['subject']:.2f} widths a second, less than {settings.min_subject:g}"
+        )
     if shot["drawings"] < settings.min_drawings:
-        return f"{shot['drawings']:.1f} drawings a second, fewer than {settings.min_drawings:g}"
+        return Fault("drawings", f"{shot['drawings']:.1f} drawings a second, fewer than {settings.min_drawings:g}")
     if shot["sharpness"] < settings.min_sharpness:
-        return f"sharpness {shot['sharpness']:.2f}, more blurred than {settings.min_sharpness:g}"
+        return Fault("blurred", f"sharpness {shot['sharpness']:.2f}, more blurred than {settings.min_sharpness:g}")
     if settings.max_damage is not None and shot["damage"] > settings.max_damage:
-        return f"coding blocks of {shot['damage']:.1f}, worse than {settings.max_damage:g}"
+        return Fault("damaged", f"coding blocks of {shot['damage']:.1f}, worse than {settings.max_damage:g}")
     if shot["outlier_rank"] >= settings.max_outlier:
-        return f"stands out by its {shot['outlier_why']}, more than {shot['outlier_rank']:.0%} of the shots"
-    return ""
+        rank = f"{shot['outlier_rank']:.0%} of the shots"
+        return Fault("outlier", f"its {shot['outlier_why']} is further from the rest than {rank}")
+    return None
 
 
 def _spread(shots: list[Shot], room: int | None, kept: list[Shot]) -> list[Shot]:
@@ -141,6 +178,6 @@ def _features(shots: list[Shot]) -> np.ndarray:
 
 
 STAGE = Stage(
-    "pick", version=3, takes="shot", gives=("pick",), settings=PickSettings, items=_items, work=_work, unit="choices",
+    "pick", version=4, takes="shot", gives=("pick",), settings=PickSettings, items=_items, work=_work, unit="choices",
     context=inline,
 )  # fmt: skip

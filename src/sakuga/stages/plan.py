@@ -7,6 +7,7 @@ from typing import Any
 from ..core.dataset import held_out, item_facts
 from ..core.project import Project
 from ..core.samples.enumeration import enumerate_samples
+from ..core.samples.sizes import Size, cropped, enlarged, suggested
 from ..core.settings import PlanSettings, TrainSettings
 from ..core.stage import Item, Rows, Scratch, Stage, inline
 
@@ -49,7 +50,12 @@ STAGE = Stage(
 
 @dataclass(frozen=True)
 class Plan:
-    """What one training will be. `samples` counts an epoch with repeats; `held_out` of them are for validation only."""
+    """What one training will be. `samples` counts an epoch with repeats; `held_out` of them are for validation only.
+
+    Of each section that has samples, `fits` tells `crop_worst` and `crop_mean`, the share of the picture that is cut off;
+    `upscale`, the largest factor by which a picture is enlarged (1 and less: none is). `sizes` are suggested for the shape
+    of most items.
+    """
 
     samples: int
     held_out: int
@@ -60,6 +66,8 @@ class Plan:
     tokens: int
     experts: dict[str, int]
     dropped: list[dict[str, str]]
+    fits: dict[str, dict[str, float]]
+    sizes: list[Size]
 
 
 def read_plan(project: Project, train: TrainSettings) -> Plan:
@@ -81,4 +89,35 @@ def read_plan(project: Project, train: TrainSettings) -> Plan:
     experts = {project.member.expert(name).name: seen for name in names}
     dropped = project.rows("SELECT item, section, reason FROM sample_drop ORDER BY section, item")
     epochs = seen / trained if trained else 0.0
-    return Plan(total, total - trained, steps, epochs, sections, buckets, tokens, experts, dropped)
+    told = (sections, buckets, tokens, experts, dropped, _fits(project), _sizes(project))
+    return Plan(total, total - trained, steps, epochs, *told)
+
+
+COSTS = """
+SELECT sample.section, sample.width AS to_width, sample.height AS to_height, item.width, item.height, sum(repeats) AS n
+FROM sample JOIN item ON item.name = sample.item GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+def _fits(project: Project) -> dict[str, dict[str, float]]:
+    """What the sizes of each section cut off its items, and by how much they enlarge them."""
+    crops: dict[str, list[tuple[float, int]]] = {}
+    scales: dict[str, float] = {}
+    for row in project.rows(COSTS):
+        size, name = (row["width"], row["height"], row["to_width"], row["to_height"]), row["section"]
+        crops.setdefault(name, []).append((cropped(*size), row["n"]))
+        scales[name] = max(scales.get(name, 0.0), enlarged(*size))
+    return {
+        name: {
+            "crop_worst": round(max(crop for crop, _ in found), 4),
+            "crop_mean": round(sum(crop * n for crop, n in found) / sum(n for _, n in found), 4),
+            "upscale": round(scales[name], 3),
+        }
+        for name, found in crops.items()
+    }
+
+
+def _sizes(project: Project) -> list[Size]:
+    """Sizes for the shape that most items have."""
+    most = project.rows("SELECT width, height FROM item GROUP BY width, height ORDER BY count(*) DESC, width LIMIT 1")
+    return suggested(most[0]["width"], most[0]["height"], project.member) if most else []

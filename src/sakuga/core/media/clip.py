@@ -1,7 +1,7 @@
-"""Clips out: near-lossless H.264 in MP4, with exactly the frames given, the same bytes every time.
+"""Clips out: near-lossless H.264 in MP4 or lossless FFV1 in Matroska, with exactly the frames given, the same bytes every time.
 
 YUV 4:2:0 in BT.709 limited range, tagged, because every trainer and player reads that; no B-frames, so that decode
-order is presentation order and no edit list is needed.
+order is presentation order and no edit list is needed. FFV1 keeps RGB as it is.
 """
 
 from collections.abc import Iterable
@@ -36,8 +36,12 @@ class ClipInfo:
     height: int
 
 
-def write_clip(path: Path | str, frames: Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF) -> ClipInfo:
+def write_clip(
+    path: Path | str, frames: Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF, *, lossless: bool = False
+) -> ClipInfo:
     """Encode RGB uint8 frames (H x W x 3, all of one size) at `fps`; an odd last row or column is cut off.
+
+    `lossless` writes FFV1 in Matroska, and `crf` is not used.
 
     Writes to the path as it is: to land a clip whole, give a temporary name and move it.
     """
@@ -49,15 +53,18 @@ def write_clip(path: Path | str, frames: Iterable[np.ndarray], fps: int | Fracti
     height, width = (side // 2 * 2 for side in first.shape[:2])
     if not width or not height:
         raise SakugaError(f"{path.name} would be {first.shape[1]}x{first.shape[0]}, a clip needs 2x2 pixels or more")
-    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    form = "matroska" if lossless else "mp4"
+    options = {"fflags": "+bitexact"} | ({} if lossless else {"movflags": "+faststart"})
     reformatter = VideoReformatter()
     count = 0
-    with av.open(str(path.absolute()), "w", format="mp4", container_options=options) as container:
-        stream = _stream(container, width, height, Fraction(fps), crf)
+    with av.open(str(path.absolute()), "w", format=form, container_options=options) as container:
+        make = _lossless_stream if lossless else _stream
+        stream = make(container, width, height, Fraction(fps), crf)
         for rgb in chain([first], rest):
             if rgb.shape != first.shape:
                 raise SakugaError(f"{path.name}: frame {count} is {rgb.shape[1]}x{rgb.shape[0]}, the first was not")
-            frame = _yuv(reformatter, np.ascontiguousarray(rgb[:height, :width]))
+            whole = np.ascontiguousarray(rgb[:height, :width])
+            frame = _bgr(reformatter, whole) if lossless else _yuv(reformatter, whole)
             frame.pts, frame.time_base = count, 1 / Fraction(fps)
             container.mux(stream.encode(frame))
             count += 1
@@ -75,6 +82,22 @@ def _stream(container: av.container.OutputContainer, width: int, height: int, ra
     codec.colorspace, codec.color_range = _BT709, ColorRange.MPEG
     codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
     return stream
+
+
+def _lossless_stream(
+    container: av.container.OutputContainer, width: int, height: int, rate: Fraction, crf: int
+) -> VideoStream:
+    options = {"level": "3", "slices": "4", "slicecrc": "1"}  # a damaged slice is seen when it is read
+    stream = container.add_stream("ffv1", rate=rate, options=options)
+    stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
+    stream.codec_context.time_base = 1 / rate
+    stream.codec_context.thread_count = 1
+    stream.codec_context.flags |= Flags.bitexact
+    return stream
+
+
+def _bgr(reformatter: VideoReformatter, rgb: np.ndarray) -> VideoFrame:
+    return reformatter.reformat(VideoFrame.from_ndarray(rgb, format="rgb24"), format="bgr0", threads=1)
 
 
 def _yuv(reformatter: VideoReformatter, rgb: np.ndarray) -> VideoFrame:
