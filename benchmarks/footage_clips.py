@@ -298,8 +298,8 @@ def world(count: int, seed: int) -> dict[str, Any]:
         if wrong:
             sys.stderr.write(f"{s['kind']} of {s['frames']} frames, planted {s['planted']}: {s['told']}\n")
     shares = {
-        "caught": 1 - counts["missed"].total() / counts["broken"].total(),
-        "false": counts["false"].total() / counts["whole"].total(),
+        "caught_share": 1 - counts["missed"].total() / counts["broken"].total(),
+        "false_share": counts["false"].total() / counts["whole"].total(),
     }
     looked = sum(s["seconds"] for s in seen) / sum(s["frames"] for s in seen)
     return {"seed": seed, **shares, **counts, "milliseconds_a_frame": round(1000 * looked, 1)}
