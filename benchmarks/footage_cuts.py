@@ -90,7 +90,7 @@ def watch(path: Path, folder: Path) -> Seen:
 
 def asked(network: torch.nn.Module, seen: Seen, blocks: Iterable[int]) -> np.ndarray:
     told = np.full(len(seen.look), np.nan, np.float32)
-    for block, part in block_probabilities(network, read_proxy(seen.proxy), blocks, len(seen.look)):
+    for block, part in block_probabilities(network, read_proxy(seen.proxy, len(seen.look)), blocks, len(seen.look)):
         told[BLOCK * block :][: len(part)] = part
     return told
 

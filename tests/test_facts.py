@@ -35,6 +35,16 @@ ALLOWED = {
     ("core/settings.py", "0.9", "a beta of AdamW"),
     ("core/settings.py", str(TRAIN_TIMESTEPS), "the most sampling steps that are of any use"),
     ("core/media/timing.py", str(TRAIN_TIMESTEPS), "the rate of NTSC is 1000/1001 of a whole number"),
+    ("core/samples/sizes.py", "480", "sizes that people train any model at"),
+    ("core/samples/sizes.py", "720", "likewise"),
+    ("core/samples/sizes.py", "832", "likewise"),
+    ("core/samples/sizes.py", "1280", "likewise"),
+    ("signals/alike.py", "0.9", "a share of shots"),
+    ("signals/cuts.py", "0.9", "a likeness of pictures"),
+    ("signals/marks.py", "0.9", "a share of pictures"),
+    ("signals/scores.py", "luma.shape[0] // 16", "rows that are looked at"),
+    ("signals/sound.py", "3072", "the window of a spectrum"),
+    ("signals/stills.py", "0.9", "a share of sharpness"),
     ("core/media/view.py", "720", "where players take a picture for HD"),
     ("core/media/view.py", "round(float(np.degrees(np.arctan2(b, a))) / 90) % 4", "quarter turns"),
     ("nn/lora_file.py", "-len(text) % 8", "the alignment of a safetensors header"),
@@ -45,6 +55,7 @@ NAMES_ALLOWED = {
     ("cli/project.py", "wan2.2-t2v-a14b"),  # the same, shown by --help
     ("demo/run.py", "tiny"),
     ("cli/project.py", "tiny"),
+    ("signals/look.py", "tiny"),  # the smallest pictures of a film
 }
 
 

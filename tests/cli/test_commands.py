@@ -92,7 +92,8 @@ def test_every_option_of_every_command_has_a_word_of_help(
 
 def test_json_has_the_keys_that_others_rely_on(sakuga: Sakuga, cached: Project) -> None:
     shots = json.loads(sakuga("shots", *of(cached), "--json"))
-    assert shots[1] == {"film": "film.mp4", "first": 24, "last": 47, "kept": True, "reason": "passes the rule"}
+    told = {"film": "film.mp4", "first": 24, "last": 47, "kept": True, "reason": "passes the rule"}
+    assert shots[1].items() >= told.items() and shots[1]["scores"]["drawings"] > 1
     assert [(s["first"], s["last"]) for s in shots] == [(0, 23), (24, 47), (48, 71), (72, 95)]
     planned = json.loads(sakuga("plan", *of(cached), "--json", "--epochs", 2))
     assert (planned["samples"], planned["steps"], planned["dropped"]) == (8, 12, [])

@@ -52,7 +52,7 @@ def test_a_shot_left_out_is_listed_and_brought_back(tmp_path: Path, capsys: pyte
         row = {"name": "a_000000", "source": "a", "film": "a", "first": 0, "last": 9, "start_seconds": 0.0}
         row |= {"seconds": 0.4, "brightness": 0.5, "motion": 0.0, "thumbnail": "t"}
         store.insert(project.db, "shot", row)
-        sakuga.pick(project, auto=True)
+        sakuga.pick(project, auto=True, min_seconds=1)
     where = ("--project", str(tmp_path / "p"))
     _, left_out, _ = told(capsys, "drops", *where)
     assert left_out == [{"stage": "pick", "item": "a_000000", "reason": "0.40 s, shorter than 1 s"}]

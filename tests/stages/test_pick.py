@@ -201,3 +201,19 @@ def test_a_count_takes_shots_that_stand_for_the_others(empty: Project) -> None:
     assert [name for name, (kept, _, _) in picked(empty).items() if kept] == ["a_000000", "a_000144", "a_000168"]
     api.pick(empty, auto=True, count=3, keep=["a_000144"])
     assert [name for name, (kept, _, _) in picked(empty).items() if kept] == ["a_000000", "a_000144", "a_000168"]
+
+
+def test_how_camera_and_subjects_move_counts_only_where_asked(empty: Project) -> None:
+    note_shots(empty, "a", (2, 0.5), (2, 0.5), (2, 0.5))
+    empty.db.execute("UPDATE shot SET camera = 0.5, subject = 0.3 WHERE name = 'a_000048'")
+    empty.db.execute("UPDATE shot SET subject = 0.01 WHERE name = 'a_000096'")
+    api.pick(empty, auto=True)
+    assert all(kept for kept, _, _ in picked(empty).values())
+    api.pick(empty, auto=True, max_camera=0.4, min_subject=0.005)
+    told = {name: reason for name, (kept, reason, _) in picked(empty).items() if not kept}
+    assert told == {
+        "a_000000": "subjects go 0.00 widths a second, less than 0.005",
+        "a_000048": "the camera goes 0.50 widths a second, more than 0.4",
+    }
+    rules = {row["shot"]: row["rule"] for row in empty.rows("SELECT shot, rule FROM pick")}
+    assert rules == {"a_000000": "subject", "a_000048": "camera", "a_000096": "passes"}

@@ -139,7 +139,8 @@ api.train(api.open_project(sys.argv[1]), on_step=on_step, **json.loads(sys.argv[
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a thing of POSIX")
 def test_a_killed_process_leaves_a_training_that_goes_on(cached: Project, uninterrupted: dict[str, Any]) -> None:
-    tests = str(Path(small.__file__).parent)
+    home = Path(small.__file__).parent
+    tests = os.pathsep.join(map(str, (home, home.parent / "scripts" / "base")))
     command = [sys.executable, "-c", KILLED, str(cached.folder), json.dumps(SETTINGS)]
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": tests}, check=False)
     assert ended.returncode == -signal.SIGKILL

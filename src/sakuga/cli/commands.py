@@ -8,8 +8,8 @@ from . import dataset, footage, project, training  # noqa: F401 (importing regis
 from .base import app
 
 JOURNEY = (
-    "new", "add", "shots", "pick", "export", "adopt", "caption", "check", "plan", "cache", "train", "generate", "publish",
-    "status", "sigmas", "models", "doctor", "drops", "restore", "set", "settings", "demo",
+    "new", "add", "shots", "pick", "export", "retouch", "adopt", "caption", "check", "plan", "cache", "train", "generate",
+    "publish", "status", "sigmas", "models", "doctor", "drops", "restore", "set", "settings", "demo",
 )  # fmt: skip
 
 # Help lists the commands in the order of the journey.

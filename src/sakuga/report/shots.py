@@ -152,7 +152,8 @@ RULES = {  # what a page calls the rules of a pick
     "undecided": "not decided yet", "short": "too short", "long": "too long", "blank": "of one colour", "dark": "too dark",
     "bright": "too bright", "recurring": "stands in another film too", "words": "has words burned in",
     "logo": "has a logo", "static": "stands still", "camera": "the camera is too fast", "subject": "too little moves",
-    "drawings": "too few drawings", "blurred": "blurred", "damaged": "damaged by coding", "outlier": "unlike the rest in style", "duplicate": "shown twice",
+    "drawings": "too few drawings", "blurred": "blurred",
+    "damaged": "damaged by coding", "outlier": "unlike the rest in style", "duplicate": "shown twice",
     "count": "beyond the count",
 }  # fmt: skip
 

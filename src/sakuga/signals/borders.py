@@ -65,7 +65,8 @@ def dark_edges(luma: np.ndarray) -> tuple[int, int, int, int]:
 
 def _level(luma: np.ndarray) -> float:
     """The luma of a grey bar, should the outermost row or column be one; 0 for black, and where there can be no bar."""
-    darkest = min(float(np.median(side)) for side in (luma[0], luma[-1], luma[:, 0], luma[:, -1]))
+    sides = (luma[0], luma[-1], luma[:, 0], luma[:, -1])
+    darkest = min(float(np.partition(side, len(side) // 2)[len(side) // 2]) for side in sides)  # their medians
     return darkest if DARK - ROOM < darkest < LIFTED else 0.0
 
 

@@ -7,14 +7,17 @@ compressed .npz and one zip of WebP pictures.
 
 import zipfile
 from dataclasses import dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from .borders import dark_edges
 from .overlays import words_in
-from .recurring import picture_hash
+from .recurring import hashes_of, slow_waves
 from .scores import damage, sharpness
 
 LOOK_WIDTH = 256  # detectors were tuned on pictures of about this width
@@ -23,8 +26,10 @@ FLOW = (96, 72)  # the size at which motion is followed
 LOCAL = (32, 24)  # parts of the picture that are asked for their change one by one
 GRID = 8  # pixels of FLOW from one point of the motion to the next
 BLACK, WHITE = 15, 240  # luma of 255 under which a pixel is black, over which it is white
-WORDS_EVERY = 6  # frames from one that is looked at for words to the next
-QUALITY = 75  # of the kept WebP pictures
+EDGES_EVERY = 6  # frames from one in which bars are looked for to the next, while the picture changes by less than
+ANOTHER = 0.04  # in the mean
+WORDS_EVERY = 8  # frames from one that is looked at for words to the next
+QUALITY, QUICK = 75, 0  # of the kept WebP pictures; the usual method 4 takes three times as long and saves a third
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Watcher:
     size: tuple[int, int]
     keep_every: int  # frames from one kept picture to the next
     pictures: dict[int, bytes] = field(default_factory=dict)  # WebP
-    _rows: dict[str, list[object]] = field(default_factory=dict)
+    _rows: dict[str, list[Any]] = field(default_factory=dict)
     _fine: list[float] = field(default_factory=list)
     _blocks: list[float] = field(default_factory=list)
     _words: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
@@ -107,16 +112,16 @@ class Watcher:
         index = len(self._rows.get("luma", ()))
         mean, spread = (float(v[0, 0]) / 255 for v in cv2.meanStdDev(luma))
         small = cv2.resize(luma, FLOW, interpolation=cv2.INTER_LINEAR)
-        row: dict[str, object] = {"luma": mean, "spread": spread}
-        parts = cv2.resize(luma, LOCAL, interpolation=cv2.INTER_AREA)
+        row: dict[str, Any] = {"luma": mean, "spread": spread}
+        parts = cv2.resize(_halved(luma), LOCAL, interpolation=cv2.INTER_AREA)
         row |= self._compared(luma, small, parts)
-        tint = [cv2.resize(c, TINT, interpolation=cv2.INTER_AREA) for c in (blue, red)]
+        tint = [cv2.resize(_halved(_halved(c)), TINT, interpolation=cv2.INTER_AREA) for c in (blue, red)]
         row |= {"chroma": _from_grey(*tint), "tint": np.stack(tint)}
         row |= {"tiny": cv2.resize(small, TINY, interpolation=cv2.INTER_AREA)}
         row |= {"black": _share(luma, BLACK, cv2.THRESH_BINARY_INV), "white": _share(luma, WHITE, cv2.THRESH_BINARY)}
         row |= {"sharp": cv2.norm(cv2.Laplacian(luma, cv2.CV_16S), cv2.NORM_L1) / luma.size / 255}
-        light = luma.astype(np.float32) / 255
-        row |= {"edges": dark_edges(light), "hashes": picture_hash(light)}
+        light = cv2.multiply(luma, 1 / 255, dtype=cv2.CV_32F)
+        row |= {"edges": self._edges(index, light, row["change"]), "waves": slow_waves(light)}
         for name, value in row.items():
             self._rows.setdefault(name, []).append(value)
         self._before = luma, small, parts
@@ -128,13 +133,17 @@ class Watcher:
         """Keep the picture [H, W, 3] of a frame; `whole` is its luma in full size, uint8 [H, W]."""
         self._fine.append(sharpness(whole))
         self._blocks.append(damage(whole))
-        done, data = cv2.imencode(
-            ".webp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY]
-        )  # fmt: skip
-        assert done
-        self.pictures[index] = data.tobytes()
+        data = BytesIO()
+        Image.fromarray(rgb).save(data, "WEBP", quality=QUALITY, method=QUICK)
+        self.pictures[index] = data.getvalue()
 
-    def _compared(self, luma: np.ndarray, small: np.ndarray, parts: np.ndarray) -> dict[str, object]:
+    def _edges(self, index: int, light: np.ndarray, change: float) -> tuple[int, int, int, int]:
+        """Bars stand still: they are looked for in some frames, and wherever the picture is another one."""
+        if index % EDGES_EVERY and change < ANOTHER:
+            return cast(tuple[int, int, int, int], self._rows["edges"][-1])
+        return dark_edges(light)
+
+    def _compared(self, luma: np.ndarray, small: np.ndarray, parts: np.ndarray) -> dict[str, Any]:
         if self._before is None:
             return {"change": 0.0, "local": 0.0, "novel": 0.0, "motion": np.zeros_like(_POINTS)}
         before, small_before, parts_before = self._before
@@ -150,9 +159,10 @@ class Watcher:
 
     def look(self) -> Look:
         """What was seen so far."""
-        kinds = {"edges": np.int16, "hashes": np.uint64, "tiny": np.uint8, "tint": np.uint8}
+        kinds = {"edges": np.int16, "tiny": np.uint8, "tint": np.uint8}
         told = {name: np.array(values, kinds.get(name, np.float32)) for name, values in self._rows.items()}
-        told |= _moved(told.pop("motion"))  # for all frames at once, which is many times faster than one by one
+        # for all frames at once, which is many times faster than one by one
+        told |= _moved(told.pop("motion")) | {"hashes": hashes_of(told.pop("waves"))}
         count = len(told["luma"])
         return Look(
             size=np.array(self.size, np.int16), kept=np.array(sorted(self.pictures), np.int32),
@@ -194,6 +204,12 @@ class Pictures:
 
 def _picture_name(index: int) -> str:
     return f"{index:06d}.webp"
+
+
+def _halved(picture: np.ndarray) -> np.ndarray:
+    """Averaged two by two, which is many times faster than over areas of any size."""
+    height, width = (side // 2 for side in picture.shape)
+    return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _share(luma: np.ndarray, level: int, how: int) -> float:

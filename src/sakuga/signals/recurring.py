@@ -149,13 +149,24 @@ def picture_hash(luma: np.ndarray) -> int:
     Each bit says whether one of 64 slow waves (DCT, both ways at least half a period) is above their median, after
     pHash (Zauner, 2010). 0 (`PLAIN`) for a picture that tells nothing.
     """
+    return int(hashes_of(slow_waves(luma)[None])[0])
+
+
+def slow_waves(luma: np.ndarray) -> np.ndarray:
+    """The 64 waves [64] that a picture's hash is made of."""
     height, width = luma.shape
     top, left = round(height * EDGE), round(width * EDGE)
     inner = np.ascontiguousarray(luma[top : height - top, left : width - left], dtype=np.float32)
-    waves = cv2.dct(cv2.resize(inner, (SHRUNK, SHRUNK), interpolation=cv2.INTER_AREA))[1:9, 1:9].ravel()
-    if np.median(np.abs(waves)) < QUIET:
-        return PLAIN
-    return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes(), "big")
+    while min(inner.shape) >= 4 * SHRUNK:  # averaging two by two is many times faster than over areas of any size
+        inner = cv2.resize(inner, (inner.shape[1] // 2, inner.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.dct(cv2.resize(inner, (SHRUNK, SHRUNK), interpolation=cv2.INTER_AREA))[1:9, 1:9].ravel()
+
+
+def hashes_of(waves: np.ndarray) -> np.ndarray:
+    """The hashes [N], uint64, of the waves [N, 64] of many pictures."""
+    bits = np.packbits(waves > np.median(waves, axis=1, keepdims=True), axis=1)
+    told = np.median(np.abs(waves), axis=1) >= QUIET
+    return np.where(told, bits.view(">u8")[:, 0].astype(np.uint64), np.uint64(PLAIN))
 
 
 def shared(one: Track, two: Track) -> tuple[list[Recurrence], list[Recurrence]]:

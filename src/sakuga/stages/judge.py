@@ -45,7 +45,7 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
     frames = [frame for c in find_candidates(look) if c.doubtful for frame in asked_about(c, len(look))]
     blocks = sorted({frame // BLOCK for frame in frames})
     if blocks:
-        proxy = read_proxy(Path(facts["proxy"]))
+        proxy = read_proxy(Path(facts["proxy"]), len(look))
         for block, probabilities in block_probabilities(scratch.context(), proxy, blocks, len(look)):
             told[BLOCK * block :][: len(probabilities)] = probabilities
             scratch.report(len(look) // len(blocks))

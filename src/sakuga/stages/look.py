@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from ..core import files
 from ..core.errors import SakugaError
 from ..core.media import film as media
@@ -33,6 +35,7 @@ def _items(project: Project, settings: Settings) -> list[Item]:
 
 
 def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Rows:
+    cv2.setNumThreads(1)  # pictures are small: more threads cost more than they give, and decoding has need of them
     path, name = Path(facts["path"]), facts["name"]
     info = media.probe(path)
     stamps: list[Fraction] = []
@@ -62,5 +65,5 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
 
 
 STAGE = Stage(
-    "look", version=2, takes="film", gives=("timeline",), settings=Settings, items=_items, work=_work, unit="frames"
+    "look", version=3, takes="film", gives=("timeline",), settings=Settings, items=_items, work=_work, unit="frames"
 )

@@ -143,7 +143,7 @@ def _unlike_wanted(shot: Shot, settings: PickSettings) -> Fault | None:
         return Fault("damaged", f"coding blocks of {shot['damage']:.1f}, worse than {settings.max_damage:g}")
     if shot["outlier_rank"] >= settings.max_outlier:
         rank = f"{shot['outlier_rank']:.0%} of the shots"
-        return Fault("outlier", f"its {shot['outlier_why']} is further from the rest than {rank}")
+        return Fault("outlier", f"stands out by its {shot['outlier_why']}, more than {rank}")
     return None
 
 

@@ -28,7 +28,7 @@ FROM timeline LEFT JOIN judgement ON judgement.look_sha256 = timeline.look_sha25
 """
 
 
-GAP = 3.5  # times the usual step from one frame to the next: where pictures are missing
+GAP, GAP_SECONDS = 4, 0.4  # times the usual step from one frame to the next, and as long at least: pictures are missing
 STRIP_PICTURES, STRIP_MILLISECONDS = 12, 250
 MOST_PICTURES = 96  # unlike ones of a film, in which its bars and corners are looked for
 
@@ -76,7 +76,7 @@ def at_gaps(found: Sequence[Span], shown: Sequence[Fraction]) -> list[Span]:
     """
     steps = [after - before for before, after in pairwise(shown)]
     usual = median(steps) if steps else Fraction(0)
-    gaps = [n + 1 for n, step in enumerate(steps) if step > GAP * usual]
+    gaps = [n + 1 for n, step in enumerate(steps) if step > max(GAP * usual, GAP_SECONDS)]
     cut: list[Span] = []
     for span in found:
         edges = [span.first, *(g for g in gaps if span.first < g <= span.last), span.last + 1]

@@ -153,7 +153,7 @@ class _Filter:
         self.before: np.ndarray | None = None
         self.graph = Graph()
         source = self.graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 90000)
         )
         bwdif = self.graph.add("bwdif", f"mode=send_frame:parity={fields.parity}:deint=all")
         self.graph.link_nodes(source, bwdif, self.graph.add("buffersink"))

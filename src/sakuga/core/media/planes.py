@@ -63,7 +63,7 @@ class Shrinker:
         step = 2 if self.one_field and frame.height > height else 1
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         luma, blue, red = (
-            self._turned(_level(_shrunk(_plane(frame, n, bits)[::step], size), bits, full, chroma=n > 0))
+            self._turned(_level(shrunk(_thinned(_plane(frame, n, bits)[::step], size), size), bits, full, chroma=n > 0))
             for n, size in enumerate(((width, height), (width // 2, height // 2), (width // 2, height // 2)))
         )
         return Planes(luma, blue, red, _plane(frame, 0, bits)[::step], bits)
@@ -95,7 +95,13 @@ def _plane(frame: VideoFrame, number: int, bits: int) -> np.ndarray:
     return whole.reshape(plane.height, line)[:, : plane.width]
 
 
-def _shrunk(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _thinned(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Every second row of a plane four times as high as wanted: reading all of a large one costs more than the rest."""
+    return plane[::2] if plane.shape[0] >= 4 * size[1] else plane
+
+
+def shrunk(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A plane [H, W] at a smaller `size` (width, height): halved as often as it can be, then scaled."""
     while plane.shape[1] >= 2 * size[0] and plane.shape[0] >= 2 * size[1]:
         half = (plane.shape[1] // 2, plane.shape[0] // 2)
         plane = cv2.resize(plane[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)

@@ -12,6 +12,7 @@ from sakuga import api
 from sakuga.core.errors import SakugaError
 from sakuga.core.media.picture import read_picture
 from sakuga.core.project import Project
+from sakuga.signals.look import WORDS_EVERY
 from sakuga.signals.overlays import Words
 from sakuga_world.films import Shot, _pictures, plan
 from sakuga_world.look import CEL
@@ -77,8 +78,8 @@ def test_captions_are_rows_for_as_long_as_they_stand(project: Project, episode: 
         lines = [row for row in rows if row["first"] <= shot.last and row["last"] >= shot.first]
         assert lines and lines[0]["text"] is None
         if shot.kind == "captioned":
-            assert lines[0]["first"] == pytest.approx(shot.first, abs=6)
-            assert lines[0]["last"] == pytest.approx(shot.last, abs=6)
+            assert lines[0]["first"] == pytest.approx(shot.first, abs=WORDS_EVERY)
+            assert lines[0]["last"] == pytest.approx(shot.last, abs=WORDS_EVERY)
     assert any(shot.kind == "captioned" for shot in episode[1])
     plain = [shot for shot in episode[1] if not shot.words]
     middles = [(shot.first + shot.last) // 2 for shot in plain]
