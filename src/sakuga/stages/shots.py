@@ -76,7 +76,7 @@ def at_gaps(found: Sequence[Span], shown: Sequence[Fraction]) -> list[Span]:
     """
     steps = [after - before for before, after in pairwise(shown)]
     usual = median(steps) if steps else Fraction(0)
-    gaps = [n + 1 for n, step in enumerate(steps) if step > max(GAP * usual, GAP_SECONDS)]
+    gaps = [n + 1 for n, step in enumerate(steps) if step > max(float(GAP * usual), GAP_SECONDS)]
     cut: list[Span] = []
     for span in found:
         edges = [span.first, *(g for g in gaps if span.first < g <= span.last), span.last + 1]
