@@ -384,3 +384,13 @@ def test_names_with_spaces_quotes_and_other_scripts(sakuga: Sakuga, cached: Proj
     assert Path(video["path"]).name == "ein _Boot_ 🎬-1-1.mp4" and Path(video["path"]).is_file()
     (published,) = json.loads(sakuga("publish", "-p", home, "--json"))
     assert Path(published["path"]) == home / "published" / "mein Stil 'ü' 🎬.safetensors"
+
+
+def test_more_shots_than_anyone_reads_are_told_film_by_film(
+    sakuga: Sakuga, cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "film_000072" in sakuga("shots", *of(cached))
+    monkeypatch.setattr("sakuga.cli.footage.MOST_LISTED", 3)
+    told = sakuga("shots", *of(cached))
+    assert "film_000072" not in told and "4 shots; `sakuga shots --report` shows them, --json lists them" in told
+    assert re.search(r"film\.mp4 +4 +4 +4\.0 s", told)

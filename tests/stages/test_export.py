@@ -358,3 +358,16 @@ def test_every_kind_of_film_shows_the_right_frame_at_each_sixteenth(
     (still,) = stills(empty)
     index = int(Path(still).stem.rpartition("_")[2])
     assert read_number(read_picture(empty.path(still))) == first + index < first + count
+
+
+def test_stills_can_be_taken_from_what_no_clip_shows(exported: Project) -> None:
+    query = """
+    SELECT still.first AS at, clip.first, clip.last FROM item AS still JOIN item AS clip ON clip.shot = still.shot
+    WHERE still.kind = 'still' AND clip.kind = 'clip'"""
+    assert any(row["first"] <= row["at"] <= row["last"] for row in exported.rows(query))
+    api.export(exported, stills_from="outside")
+    rows = exported.rows(query)
+    assert len(rows) == len(small.SHOTS) and not any(row["first"] <= row["at"] <= row["last"] for row in rows)
+    api.export(exported, stills_from="outside", margin=12)  # one frame is left, and its clip shows it
+    assert stills(exported) == [] and len(clips(exported)) == len(small.SHOTS)
+    assert {drop["reason"] for drop in api.drops(exported)} == {"no still: its clips show all of its frames"}

@@ -19,6 +19,7 @@ SCORES = (
     "brightness", "motion", "camera", "subject", "drawings", "static", "black", "blank", "sharpness", "damage", "words",
     "outlier", "outlier_rank", "outlier_why", "cluster", "duplicate_of",
 )  # fmt: skip
+MOST_LISTED = 200  # shots
 COMMON = 0.05  # share of the shots from which a group of look-alikes is told
 PLACES = 3  # of a recurring part that are named; of the others the number is told
 
@@ -117,12 +118,15 @@ def export(*, settings: Annotated[s.ExportSettings | None, Options] = None, comm
         summary = api.export(project, progress=progress, **s.given(settings))
         items = project.rows("SELECT name, kind, file, width, height, frames, shot FROM item ORDER BY name")
         picked = project.rows("SELECT count(*) AS n FROM pick WHERE kept")[0]["n"]
+        shown = project.rows(STILLS_IN_CLIPS)[0]["n"]
     if common.json:
         show.print_json({"items": items, "failed": summary.failed})
     else:
         summarise("export", summary)
         kinds = [item["kind"] for item in items]
         show.say(f"the dataset has {kinds.count('clip')} clips and {kinds.count('still')} stills")
+        if shown:
+            show.say(f"{shown} of the stills stand in a clip too; `sakuga export --stills-from outside` takes others")
         if not picked:
             show.say("no shot is picked: `sakuga pick --auto`, or `sakuga pick --keep ...`")
     all_failed(summary)
@@ -176,6 +180,12 @@ def adopt(folders: list[Path] | None = None, *, remove: tuple[str, ...] = (), co
     all_failed(summary)
 
 
+STILLS_IN_CLIPS = """
+SELECT count(*) AS n FROM item AS still WHERE kind = 'still' AND EXISTS (
+  SELECT 1 FROM item AS clip WHERE clip.kind = 'clip' AND clip.shot = still.shot
+  AND still.first BETWEEN clip.first AND clip.last)
+"""
+
 ADOPTED = """
 SELECT folder, name, kind, file, width, height, frames, fps, tags,
   coalesce((SELECT text != '' FROM caption WHERE item = name ORDER BY id DESC LIMIT 1), 0) AS captioned
@@ -198,6 +208,18 @@ def _shot_rows(project: Project) -> list[dict[str, Any]]:
 
 
 def _shot_table(rows: list[dict[str, Any]]) -> None:
+    """The shots one by one, or film by film where nobody would read so many."""
+    if len(rows) > MOST_LISTED:
+        films: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            films.setdefault(row["film"], []).append(row)
+        show.table(
+            ("film", "shots ", "picked ", "length "),
+            ((film, len(inside), sum(r["kept"] for r in inside), _length(sum(r["seconds"] for r in inside)))
+             for film, inside in films.items()),
+        )  # fmt: skip
+        show.say(f"{len(rows):,} shots; `sakuga shots --report` shows them, --json lists them")
+        return
     show.table(
         ("shot", "frames ", "length ", "light ", "motion ", "drawings ", "sharp ", "picked", "reason"),
         ((r["name"], r["last"] - r["first"] + 1, f"{r['seconds']:.2f} s", f"{r['brightness']:.2f}", f"{r['motion']:.3f}",

@@ -123,6 +123,9 @@ class ExportSettings(Settings):
     stills: int = setting(
         1, "Stills of each picked shot at most: the sharpest, and those most unlike each other", ge=0, le=20
     )
+    stills_from: Literal["anywhere", "outside"] = setting(
+        "anywhere", "Where stills are taken: anywhere in a shot, or outside of its clips, which show the others already"
+    )
     max_seconds: float = setting(5.0, "A clip is at most this long, and one frame", unit="s", gt=0)
     max_frames: int | None = setting(
         None, "A clip has at most this many frames, at the model's rate; derived from max_seconds", unit="frames", ge=1

@@ -180,6 +180,7 @@ CREATE TABLE overlay (
   source TEXT NOT NULL, film TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
   kind TEXT NOT NULL CHECK (kind IN ('logo', 'words')), box TEXT NOT NULL, share REAL NOT NULL, text TEXT, mask BLOB);
 CREATE INDEX overlay_source ON overlay (source);
+CREATE INDEX item_shot ON item (shot);
 CREATE INDEX overlay_film ON overlay (film, first);
 ALTER TABLE pick ADD COLUMN rule TEXT NOT NULL DEFAULT 'undecided'; -- by which shots are counted
 CREATE TABLE clip_drop (

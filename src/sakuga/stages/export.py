@@ -107,7 +107,8 @@ def _work(facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch) 
     view = View(path, timeline, box, settings.max_height, painted)
     empty: Rows = {"item": [], "clip_drop": []}
     clips = _clips(view, span, facts, settings, scratch) if settings.clips else empty
-    stills = _stills(view, span, facts, settings, scratch) if settings.stills else empty
+    shown = [(row["first"], row["last"]) for row in clips["item"]] if settings.stills_from == "outside" else []
+    stills = _stills(view, outside(span, shown), facts, settings, scratch) if settings.stills else empty
     return {table: clips[table] + stills[table] for table in empty}
 
 
@@ -187,13 +188,20 @@ def _reason(told: Sequence[Break], frames: int, kept: int) -> str:
     return f"{what} of {frames} frames: nothing long enough is left of it"
 
 
+def outside(span: tuple[int, int], shown: Sequence[tuple[int, int]]) -> list[int]:
+    """The frames of a span, first and last in it, that none of the stretches `shown` has."""
+    return [n for n in range(span[0], span[1] + 1) if not any(first <= n <= last for first, last in shown)]
+
+
 def _stills(
-    view: View, span: tuple[int, int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
+    view: View, frames: Sequence[int], facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch
 ) -> Rows:
-    """The best frames of a shot as PNG. Fewer than asked for give a row that says why."""
-    first, last = span
+    """The best of the given frames of a shot as PNG. Fewer than asked for give a row that says why."""
+    drop = {"shot": facts["name"], "name": f"stills/{facts['name']}", "first": facts["first"], "last": facts["last"]}
+    if not frames:
+        return {"item": [], "clip_drop": [drop | {"reason": "no still: its clips show all of its frames"}]}
     wanted = max(CANDIDATES, 2 * settings.stills + 1)
-    indices = sorted({first + (2 * k + 1) * (last - first + 1) // (2 * wanted) for k in range(wanted)})
+    indices = sorted({frames[(2 * k + 1) * len(frames) // (2 * wanted)] for k in range(wanted)})
     pictures = list(_pictures(view, indices))
     rows: list[dict[str, Any]] = []
     for place in best([see(rgb) for rgb in pictures], settings.stills):
@@ -211,7 +219,6 @@ def _stills(
             "fps": "0",
         }
         rows.append(row | {"shot": facts["name"], "first": index, "last": index})
-    drop = {"shot": facts["name"], "name": f"stills/{facts['name']}", "first": first, "last": last}
     missing = f"{len(rows)} of {settings.stills} stills: its other frames are blank or show the same drawing"
     return {"item": rows, "clip_drop": [drop | {"reason": missing}] if len(rows) < settings.stills else []}
 
