@@ -394,3 +394,13 @@ def test_more_shots_than_anyone_reads_are_told_film_by_film(
     told = sakuga("shots", *of(cached))
     assert "film_000072" not in told and "4 shots; `sakuga shots --report` shows them, --json lists them" in told
     assert re.search(r"film\.mp4 +4 +4 +4\.0 s", told)
+
+
+def test_a_plan_names_what_is_cut_most_and_what_is_enlarged(sakuga: Sakuga, cached: Project) -> None:
+    assert "cut or enlarged most" not in sakuga("plan", *of(cached))
+    cached.db.execute("UPDATE item SET width = 288 WHERE name = 'clips/film_000024'")
+    cached.db.execute("UPDATE item SET width = 48, height = 32 WHERE name = 'clips/film_000048'")
+    told = sakuga("plan", *of(cached))
+    assert re.search(r"clips/film_000024 +clips +\d+x\d+ +\d+\.\d% +x0\.\d\d", told), told
+    costs = json.loads(sakuga("plan", *of(cached), "--json"))["costs"]
+    assert {"item", "section", "width", "height", "samples", "crop", "upscale"} == costs[0].keys()

@@ -9,6 +9,7 @@ from sakuga import api
 from sakuga.core import store
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
+from sakuga.stages.plan import Cost
 
 STILLS = {"items": "stills", "resolution": (96, 64)}
 
@@ -27,6 +28,8 @@ def test_an_epoch_is_counted_by_section_and_bucket(exported: Project) -> None:
     assert planned.buckets == {"96x64x9": 8, "96x64x1": 4}
     fit = {"crop_worst": 0.1111, "crop_mean": 0.1111, "upscale": 0.75}  # 128x96 onto 96x64: 8 of 72 rows go
     assert planned.fits == {"stills": fit, "clips": fit}
+    clip = Cost("clips/film_000000", "clips", 96, 64, 2, 0.1111, 0.75)
+    assert planned.costs[0] == clip and sum(cost.samples for cost in planned.costs) == planned.samples
     assert planned.sizes[-1] == (128, 96, 8 * 6, 8 * 6 * 3)
     assert planned.tokens == 4 * 24 + 8 * 3 * 24  # 12x8 latents are 6x4 tokens, 9 frames are 3 latent frames
     assert planned.dropped == []

@@ -9,6 +9,9 @@ from ..core.errors import SakugaError
 from . import show
 from .base import EMPTY, HERE, Common, Options, all_failed, app, summarise
 
+MORE_CUT = 0.05  # of a picture, beyond what its section cuts off on average: `plan` names the item
+MOST_DEAR = 10  # items that it names; --json has all
+
 
 @app.command
 def caption(*, settings: Annotated[s.CaptionSettings | None, Options] = None, common: Common = HERE) -> None:
@@ -54,7 +57,7 @@ def plan(*, settings: Annotated[s.TrainSettings | None, Options] = None, common:
     with common.open() as project, show.progress() as progress:
         planned = api.plan(project, progress=progress, **s.given(settings))
     if common.json:
-        show.print_json(asdict(planned))
+        show.print_json(asdict(planned) | {"sizes": [size._asdict() for size in planned.sizes]})
         return
     if not planned.samples and not planned.dropped:
         show.say(EMPTY)
@@ -67,6 +70,17 @@ def plan(*, settings: Annotated[s.TrainSettings | None, Options] = None, common:
         [*sections, ("an epoch", planned.samples, "", "", "")],
     )
     show.table(("bucket", "samples "), planned.buckets.items())
+    usual = {name: fit["crop_mean"] for name, fit in planned.fits.items()}
+    dear = [c for c in planned.costs if c.crop > usual[c.section] + MORE_CUT or c.upscale > 1]
+    dear.sort(key=lambda cost: (-cost.crop, -cost.upscale))
+    if dear:
+        show.table(
+            ("cut or enlarged most", "section", "at ", "cut off ", "scaled "),
+            (
+                (c.item, c.section, f"{c.width}x{c.height}", f"{c.crop:.1%}", f"x{c.upscale:.2f}")
+                for c in dear[:MOST_DEAR]
+            ),
+        )
     show.say(f"{planned.samples - planned.held_out} samples to train on, {planned.held_out} held out for validation")
     if planned.sizes:
         sizes = (f"{s.width}x{s.height} ({s.still_tokens} to {s.clip_tokens})" for s in planned.sizes)

@@ -1,6 +1,6 @@
 """plan: every sample of an epoch, and every item that gives none or fewer, with why, before anything is encoded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,12 +49,26 @@ STAGE = Stage(
 
 
 @dataclass(frozen=True)
+class Cost:
+    """An item at one size of a section: its samples there, the share of the picture (0..1) that is cut off, and the factor
+    by which it is enlarged (1 and less: it is not)."""
+
+    item: str
+    section: str
+    width: int
+    height: int
+    samples: int
+    crop: float
+    upscale: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one training will be. `samples` counts an epoch with repeats; `held_out` of them are for validation only.
 
     Of each section that has samples, `fits` tells `crop_worst` and `crop_mean`, the share of the picture that is cut off;
-    `upscale`, the largest factor by which a picture is enlarged (1 and less: none is). `sizes` are suggested for the shape
-    of most items.
+    `upscale`, the largest factor by which a picture is enlarged (1 and less: none is). `costs` tells the same item by item.
+    `sizes` are suggested for the shape of most items.
     """
 
     samples: int
@@ -68,6 +82,7 @@ class Plan:
     dropped: list[dict[str, str]]
     fits: dict[str, dict[str, float]]
     sizes: list[Size]
+    costs: list[Cost]
 
 
 def read_plan(project: Project, train: TrainSettings) -> Plan:
@@ -89,31 +104,40 @@ def read_plan(project: Project, train: TrainSettings) -> Plan:
     experts = {project.member.expert(name).name: seen for name in names}
     dropped = project.rows("SELECT item, section, reason FROM sample_drop ORDER BY section, item")
     epochs = seen / trained if trained else 0.0
-    told = (sections, buckets, tokens, experts, dropped, _fits(project), _sizes(project))
+    costs = _costs(project)
+    told = (sections, buckets, tokens, experts, dropped, _fits(costs), _sizes(project), costs)
     return Plan(total, total - trained, steps, epochs, *told)
 
 
 COSTS = """
-SELECT sample.section, sample.width AS to_width, sample.height AS to_height, item.width, item.height, sum(repeats) AS n
-FROM sample JOIN item ON item.name = sample.item GROUP BY 1, 2, 3, 4, 5
+SELECT sample.item, sample.section, sample.width, sample.height, item.width AS own_width, item.height AS own_height,
+  sum(repeats) AS n
+FROM sample JOIN item ON item.name = sample.item GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
 
-def _fits(project: Project) -> dict[str, dict[str, float]]:
-    """What the sizes of each section cut off its items, and by how much they enlarge them."""
-    crops: dict[str, list[tuple[float, int]]] = {}
-    scales: dict[str, float] = {}
+def _costs(project: Project) -> list[Cost]:
+    """What each size that an item is trained at cuts off it, and by how much it enlarges it."""
+    costs = []
     for row in project.rows(COSTS):
-        size, name = (row["width"], row["height"], row["to_width"], row["to_height"]), row["section"]
-        crops.setdefault(name, []).append((cropped(*size), row["n"]))
-        scales[name] = max(scales.get(name, 0.0), enlarged(*size))
+        size = (row["own_width"], row["own_height"], row["width"], row["height"])
+        crop, upscale = round(cropped(*size), 4), round(enlarged(*size), 3)
+        costs.append(Cost(row["item"], row["section"], row["width"], row["height"], row["n"], crop, upscale))
+    return costs
+
+
+def _fits(costs: Sequence[Cost]) -> dict[str, dict[str, float]]:
+    """What the sizes of each section cost its samples."""
+    sections: dict[str, list[Cost]] = {}
+    for cost in costs:
+        sections.setdefault(cost.section, []).append(cost)
     return {
         name: {
-            "crop_worst": round(max(crop for crop, _ in found), 4),
-            "crop_mean": round(sum(crop * n for crop, n in found) / sum(n for _, n in found), 4),
-            "upscale": round(scales[name], 3),
+            "crop_worst": max(cost.crop for cost in found),
+            "crop_mean": round(sum(c.crop * c.samples for c in found) / sum(c.samples for c in found), 4),
+            "upscale": max(cost.upscale for cost in found),
         }
-        for name, found in crops.items()
+        for name, found in sections.items()
     }
 
 
