@@ -202,7 +202,7 @@ def main() -> None:
         films = real(options.films) if options.films else []
         films += rendered(folder, options.seeds, options.seconds)
         figures = {"seeds": options.seeds, "seconds": options.seconds} | measure(films, folder)
-    sys.stdout.write(f"{json.dumps(figures, indent=1)}\n{machine.write('footage_cuts', figures)}\n")
+    sys.stdout.write(f"{json.dumps(figures, indent=1)}\n{machine.write('footage-cuts', figures)}\n")
 
 
 if __name__ == "__main__":
