@@ -23,11 +23,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..errors import SakugaError
+from .ahead import ahead
 from .decoding import Faults, good_frames, seconds_of, why
 from .fields import Fields, deinterlaced, find_fields
 from .planes import Planes, Shrinker
 from .view import Painter, View
 
+AHEAD = 6  # frames that wait to be looked at
 MAX_PIXELS = 2**26  # of one coded frame: twice 8K
 _CONTAINERS = (
     "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,flv,mpegts,mpeg,asf,ogg,mpegvideo,h264,hevc,m4v,ivf,gif,nut,rm,mxf,"
@@ -120,7 +122,14 @@ def scan(path: Path | str, size: tuple[int, int] | None = None, on_error: Warn |
 def look(
     path: Path | str, size: tuple[int, int], on_error: Warn | None = None
 ) -> Iterator[tuple[int, Fraction, Planes]]:
-    """Every frame as (index, timestamp, small planes of `size`), in one pass: the cheapest way to see a whole film."""
+    """Every frame as (index, timestamp, small planes of `size`), in one pass: the cheapest way to see a whole film.
+
+    Frames are decoded in a thread of their own, while the caller looks at those before.
+    """
+    return ahead(_looked(path, size, on_error), AHEAD)
+
+
+def _looked(path: Path | str, size: tuple[int, int], on_error: Warn | None) -> Iterator[tuple[int, Fraction, Planes]]:
     with _opened(path) as (container, stream):
         view, fields = _known(path)
         clock, shrink = _Clock(stream), Shrinker(view, size, one_field=fields is not None)
