@@ -18,7 +18,7 @@ def picture(level: int, quality: int) -> bytes:
 
 
 def test_every_picture_is_shown_in_turn_for_its_time() -> None:
-    made = [picture(20 * n, 40 + 7 * n) for n in range(1, 6)]  # of even and odd lengths
+    made = [picture(20 * n, 40 + 7 * n) for n in range(1, 6)]
     joined = Image.open(BytesIO(animation(made, (64, 40), 250)))
     assert joined.format == "WEBP" and joined.size == (64, 40) and joined.info["loop"] == 0
     shown = [(np.asarray(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(joined)]

@@ -23,11 +23,13 @@ def _coded(picture: bytes) -> bytes:
     """The chunk of a simple WebP file that holds its picture."""
     if picture[:4] != b"RIFF" or picture[8:16] != b"WEBPVP8 ":
         raise SakugaError("a kept picture is damaged; run `sakuga shots` after removing the folder cache/looks")
-    return picture[12 : 20 + struct.unpack("<I", picture[16:20])[0] + len(picture) % 2]
+    size = struct.unpack("<I", picture[16:20])[0]
+    return picture[12 : 20 + size + size % 2]  # chunks begin at even places
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+    """A chunk of even length, as all of ours are."""
+    return name + struct.pack("<I", len(data)) + data
 
 
 def _three(number: int) -> bytes:
