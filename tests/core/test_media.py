@@ -23,7 +23,7 @@ from sakuga.core.media import picture as pictures
 from sakuga.core.media.clip import ClipInfo, write_clip
 from sakuga.core.media.film import frames, probe, scan, scan_times
 from sakuga.core.media.fit import fit
-from sakuga.core.media.picture import read_picture, write_png, write_thumbnail
+from sakuga.core.media.picture import read_picture, write_png
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -433,14 +433,6 @@ def test_a_clip_of_nothing_is_an_error(tmp_path: Path) -> None:
 def test_png_is_lossless(tmp_path: Path) -> None:
     write_png(tmp_path / "a.part", noisy_pictures(1)[0])
     assert np.array_equal(read_picture(tmp_path / "a.part"), noisy_pictures(1)[0])
-
-
-def test_thumbnail(tmp_path: Path) -> None:
-    write_thumbnail(tmp_path / "a.webp", smooth(800, 400), 200)
-    with Image.open(tmp_path / "a.webp") as picture:
-        assert (picture.format, picture.size) == ("WEBP", (200, 100))
-    write_thumbnail(tmp_path / "b.webp", smooth(80, 40), 200)
-    assert read_picture(tmp_path / "b.webp").shape == (40, 80, 3)
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures in and out: PNG stills, WebP thumbnails, and any common picture read as RGB the way a viewer shows it."""
+"""Pictures in and out: PNG stills, and any common picture read as RGB the way a viewer shows it."""
 
 import struct
 import warnings
@@ -57,10 +57,3 @@ def _rgb(picture: Image.Image) -> Image.Image:
 def write_png(path: Path | str, rgb: np.ndarray) -> None:
     """Lossless; the name may end as it likes, so that a temporary one can be given."""
     Image.fromarray(rgb).save(Path(path), format="PNG", compress_level=4)
-
-
-def write_thumbnail(path: Path | str, rgb: np.ndarray, side: int) -> None:
-    """WebP whose longer side is `side` pixels, or fewer where the picture is smaller."""
-    picture = Image.fromarray(rgb)
-    picture.thumbnail((side, side), Image.Resampling.BOX if max(picture.size) > 4 * side else Image.Resampling.LANCZOS)
-    picture.save(Path(path), format="WEBP", quality=80, method=4)
