@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sakuga.core.samples.buckets import bucket_for, fixed_size, landscape_buckets
+from sakuga.core.samples.buckets import bucket_for, fixed_size, landscape_buckets, listed_size
 
 LANDSCAPE = (832, 480, 16)
 side = st.integers(1, 5000)
@@ -65,3 +65,17 @@ def test_there_is_always_a_bucket(area: int, step: int) -> None:
     sizes = landscape_buckets(area, step)
     assert sizes and len(sizes) == len(set(sizes))
     assert any(w == h for w, h in sizes)
+
+
+def test_of_listed_sizes_the_one_of_the_nearest_aspect_is_taken() -> None:
+    sizes = [(512, 512), (400, 640), (640, 400), (800, 320)]
+    assert listed_size(1920, 1080, sizes, "log-aspect", 512 * 512, 16, False) == (640, 400)
+    # 1.25 lies as far from 1 as from 1.6 in ratio, nearly; as a difference it is nearer to 1
+    assert listed_size(1270, 1000, sizes, "log-aspect", 512 * 512, 16, False) == (640, 400)
+    assert listed_size(1270, 1000, sizes, "aspect", 512 * 512, 16, False) == (512, 512)
+
+
+def test_of_listed_sizes_none_is_for_what_would_be_enlarged() -> None:
+    sizes = [(832, 480)]
+    assert listed_size(640, 360, sizes, "aspect", 832 * 480, 16, False) == (640, 352)
+    assert listed_size(640, 360, sizes, "aspect", 832 * 480, 16, True) == (832, 480)

@@ -109,3 +109,23 @@ def test_a_clip_without_frames_is_named() -> None:
     clip = ItemFacts(1, "a.mp4", "clip", 640, 480, 0)
     samples, (drop,) = enumerate_samples([clip], section(rule="full"), WAN)
     assert samples == [] and drop.reason == '0 frames at 16 fps, section "s" needs 1'
+
+
+def test_a_section_takes_the_items_of_its_folders() -> None:
+    items = [ItemFacts(n, f"{folder}/a", "clip", 640, 480, 30, (), folder) for n, folder in enumerate("xy")]
+    items.append(ItemFacts(2, "own", "clip", 640, 480, 30))
+    samples, _ = enumerate_samples(items, section(folders=("y",)), WAN)
+    assert [sample.item.name for sample in samples] == ["y/a"]
+
+
+def test_a_clip_may_serve_the_longest_length_that_fits_alone() -> None:
+    items = [ItemFacts(n, f"{n}", "clip", 1920, 1080, frames) for n, frames in enumerate((4, 30, 60))]
+    samples, drops = enumerate_samples(items, section(frames=(5, 21, 45), lengths="longest"), WAN)
+    assert [(s.item.name, s.frames) for s in samples] == [("1", 21), ("2", 45)]
+    assert [(d.item.name, d.reason) for d in drops] == [("0", '4 frames at 16 fps, section "s" needs 5, 21 and 45')]
+
+
+def test_listed_sizes_are_those_that_samples_have() -> None:
+    items = [ItemFacts(0, "wide", "clip", 1920, 800, 30), ItemFacts(1, "tall", "still", 1080, 1920, 1)]
+    samples, _ = enumerate_samples(items, section(sizes=((832, 480), (480, 832)), frames=(5,)), WAN)
+    assert [(s.width, s.height) for s in samples] == [(480, 832), (832, 480)]

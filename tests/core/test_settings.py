@@ -75,6 +75,15 @@ def test_an_unknown_key_is_told_the_nearest(values: dict[str, Any], sentence: st
         ({"sections": {"a": AREA | {"frames": []}}}, ["sections.a", "frames needs at least one length"]),
         ({"sections": {"a": AREA | {"frames": [0]}}}, ["sections.a", "frames needs at least one length"]),
         ({"sections": {"a": AREA | {"rule": "heads"}}}, ["sections.a.rule = 'heads'", "'head', 'middle', 'chunk'"]),
+        (
+            {"sections": {"a": AREA | {"sizes": [[832, 0]]}}},
+            ["sections.a", "sizes needs widths and heights above zero"],
+        ),
+        ({"sections": {"a": AREA | {"sizes": [[830, 480]]}}}, ["sections.a.sizes: 830x480 is no multiple of 16"]),
+        (
+            {"sections": {"a": AREA | {"sizes": [[832, 480]], "buckets": False}}},
+            ["sections.a", "sizes are chosen among where buckets is true"],
+        ),
         ({"sections": 3}, ["sections = 3"]),
     ],
 )
@@ -184,3 +193,8 @@ def test_steps_are_derived_from_epochs_without_a_remainder_dropped() -> None:
 def test_defaults_are_valid_for_every_model() -> None:
     for row in MEMBERS:
         assert parse({"model": row.name}, "test").trigger == ""
+
+
+def test_one_number_is_the_side_of_a_square() -> None:
+    settings = parse({"sections": {"a": {"resolution": 512}}}, "sakuga.toml")
+    assert settings.sections["a"].resolution == (512, 512)

@@ -132,6 +132,31 @@ def test_dropped_captions_are_a_share_of_the_draws_and_see_the_negative_prompt(c
     assert draws(0.25, seed=2) != some == draws(0.25)
 
 
+def test_a_section_has_a_dropout_a_batch_and_a_weight_of_its_own(cached: Project) -> None:
+    train(cached, name="plain", steps=1, accumulation=6)
+    clips = cached.settings.sections["clips"]
+    heavy = clips.model_copy(update={"weight": 3.0, "caption_dropout": 0.9, "batch": 1})
+    sections = {**cached.settings.sections, "clips": heavy}
+    cached.settings = cached.settings.model_copy(update={"sections": sections})
+    samples = encoded_samples(cached)
+    assert {(s.weight, s.batch) for s in samples if s.frames > 1} == {(3.0, 1)}
+    settings = TrainSettings(steps=50, accumulation=6)
+    schedule = Schedule(samples, settings, cached.member.experts[0], 3.0)
+    draws = [draw for n in range(1, 51) for draw in schedule.step(n)]
+    assert all(draw.captioned for draw in draws if draw.sample.frames == 1)
+    dropped = [not draw.captioned for draw in draws if draw.sample.frames > 1]
+    assert sum(dropped) > len(dropped) * 0.8
+    places = together(draws[:6], 4)
+    assert {len(each) for each in places if draws[each[0]].sample.frames > 1} == {1}
+
+    even = {name: s.model_copy(update={"weight": 3.0}) for name, s in cached.settings.sections.items()}
+    even["clips"] = clips.model_copy(update={"weight": 3.0})
+    cached.settings = cached.settings.model_copy(update={"sections": even})
+    train(cached, name="thrice", steps=1, accumulation=6)
+    plain, thrice = cached.rows("SELECT loss, norm FROM step")
+    assert thrice["loss"] == plain["loss"] and thrice["norm"] == pytest.approx(3 * plain["norm"], rel=1e-4)
+
+
 def test_the_loop_trains_on_what_was_dropped(cached: Project) -> None:
     losses = [
         train(cached, name=f"d{share}", steps=2, accumulation=6, caption_dropout=share).losses for share in (0, 0.9)

@@ -20,12 +20,13 @@ def item_facts(project: Project) -> list[ItemFacts]:
     """Every item of the dataset, its frames counted at the model's rate."""
     fps = project.member.fps
     facts = []
-    for row in project.rows("SELECT name, kind, width, height, frames, fps, tags FROM item ORDER BY name"):
+    for row in project.rows("SELECT name, kind, width, height, frames, fps, tags, folder FROM item ORDER BY name"):
         frames = row["frames"]
         if row["kind"] == "clip" and Fraction(row["fps"]) != fps:
             frames = count_at(Fraction(0), frames / Fraction(row["fps"]), fps)
         size = row["width"], row["height"]
-        facts.append(ItemFacts(row["name"], row["name"], row["kind"], *size, frames, tuple(json.loads(row["tags"]))))
+        tags = tuple(json.loads(row["tags"]))
+        facts.append(ItemFacts(row["name"], row["name"], row["kind"], *size, frames, tags, row["folder"]))
     return facts
 
 
@@ -52,6 +53,9 @@ class Encoded:
     latent: str
     text: str
     negative: str  # what stands for the caption where training drops it
+    weight: float = 1.0  # of its loss
+    caption_dropout: float | None = None  # of its section; None is that of the training, as with
+    batch: int | None = None
 
 
 PLANNED = """
@@ -90,6 +94,10 @@ def encoded_samples(project: Project) -> list[Encoded]:
             "text": text_key(text, encoder, project.member.text.length),
             "negative": negative,
         }
+        section = project.settings.sections.get(row["section"])
+        if section is not None:
+            told = {"weight", "caption_dropout", "batch"}
+            keys |= section.model_dump(include=told)
         taken = ("key", "item", "file", "kind", "fps", "times", "start", "frames", "width", "height", "repeats")
         columns = {column: row[column] for column in taken}
         found.append(Encoded(**columns, **keys, held_out=bool(row["held_out"])))

@@ -175,20 +175,45 @@ class CheckSettings(Settings):
     min_words: int = setting(3, "A caption with fewer words is reported", ge=0)
 
 
+Pair = tuple[int, int]
+
+
 class Section(Settings):
     """A part of the dataset with its own resolution and frame rule. In sakuga.toml: [sections.NAME]."""
 
     items: Literal["clips", "stills", "all"] = setting("clips", "Which items it takes")
-    resolution: tuple[int, int] = setting((0, 0), "Width and height whose area each sample has at most", unit="pixels")
+    tags: tuple[str, ...] = setting((), "Only items that bear one of these tags; all by default")
+    folders: tuple[str, ...] = setting((), "Only items of these adopted folders; all by default")
+    resolution: Pair = setting(
+        (0, 0), "Width and height whose area each sample has at most; one number is the side of a square", unit="pixels"
+    )
+    buckets: bool = setting(True, "Keep the aspect of the picture; otherwise every sample has this very resolution")
+    sizes: tuple[Pair, ...] = setting(
+        (), "The sizes to choose among; derived from the resolution's area by default", unit="pixels"
+    )
+    nearest: Literal["log-aspect", "aspect"] = setting(
+        "log-aspect", "By what the nearest of `sizes` is chosen: by the ratio of the aspects, or by their difference"
+    )
+    upscale: bool = setting(False, "Enlarge pictures that are smaller than the resolution")
     rule: Literal["head", "middle", "chunk", "slide", "uniform", "full"] = setting("head", "Where windows are cut")
     frames: tuple[int, ...] = setting((1,), "Lengths of the windows, rounded down to what the model takes")
+    lengths: Literal["all", "longest"] = setting(
+        "all", "Which of the lengths a clip serves: all that fit, or the longest of them alone"
+    )
     stride: int = setting(1, "Frames from one window to the next (rule slide)", unit="frames", ge=1)
     count: int = setting(1, "Windows of each length (rule uniform)", ge=1)
     max_frames: int | None = setting(None, "Longest window (rule full); None takes the frames of the model", ge=1)
     repeats: int = setting(1, "How often an epoch shows each sample", ge=1)
-    buckets: bool = setting(True, "Keep the aspect of the picture; otherwise every sample has this very resolution")
-    upscale: bool = setting(False, "Enlarge pictures that are smaller than the resolution")
-    tags: tuple[str, ...] = setting((), "Only items that bear one of these tags; all by default")
+    batch: int | None = setting(
+        None, "Samples that are computed at once, where they are of one bucket; train.batch by default", ge=1
+    )
+    caption_dropout: float | None = setting(None, "As train.caption_dropout, for this section alone", ge=0, lt=1)
+    weight: float = setting(1.0, "How much the loss of its samples counts", gt=0)
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _side_or_pair(cls, value: Any) -> Any:
+        return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _plausible(self) -> Self:
@@ -196,6 +221,10 @@ class Section(Settings):
             raise ValueError("resolution needs a width and a height above zero, [384, 384] for instance")
         if not self.frames or min(self.frames) < 1:
             raise ValueError("frames needs at least one length of 1 or more")
+        if self.sizes and min(min(size) for size in self.sizes) < 1:
+            raise ValueError("sizes needs widths and heights above zero, [[832, 480], [480, 832]] for instance")
+        if self.sizes and not self.buckets:
+            raise ValueError("sizes are chosen among where buckets is true; leave out one of the two")
         return self
 
 
@@ -330,6 +359,17 @@ class ProjectSettings(Settings):
         if name not in family.FAMILY:
             raise ValueError(f"'{name}' is not a model Sakuga knows{nearest(name, list(family.FAMILY))}")
         return name
+
+    @model_validator(mode="after")
+    def _sizes_the_model_takes(self) -> Self:
+        step = self.member.side_step
+        for name, section in self.sections.items():
+            for width, height in section.sizes:
+                if width % step or height % step:
+                    raise ValueError(
+                        f"sections.{name}.sizes: {width}x{height} is no multiple of {step}, as {self.model} needs"
+                    )
+        return self
 
     @property
     def member(self) -> family.Member:

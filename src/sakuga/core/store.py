@@ -33,6 +33,12 @@ def _v3(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _v4(db: sqlite3.Connection) -> None:
+    """What makes a dataset known to be what its owner believes: sums of what is cached."""
+    for statement in _SCHEMA_4.split(";"):
+        db.execute(statement)
+
+
 _SCHEMA_1 = """
 CREATE TABLE lock (
   id INTEGER PRIMARY KEY CHECK (id = 1), pid INTEGER NOT NULL, host TEXT NOT NULL, command TEXT NOT NULL,
@@ -193,7 +199,11 @@ CREATE TABLE retouch (
   original TEXT NOT NULL, original_sha256 TEXT NOT NULL, made REAL NOT NULL)
 """
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3)
+_SCHEMA_4 = """
+ALTER TABLE cache_entry ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''
+"""
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3, _v4)
 
 
 WAIT_SECONDS = 60.0  # for another writer

@@ -3,11 +3,13 @@
 With area A = width x height, step S and short side s = S, 2S, ... <= sqrt(A), the landscape buckets are
 (long, s) with long = min(floor(A / s), 4 s) rounded down to S, and the square (floor(sqrt(A)), floor(sqrt(A))).
 The one nearest in log(aspect) is taken, the larger where two are equally near; portraits are the same, turned.
-Aspects beyond 4 : 1 count as 4 : 1.
+Aspects beyond 4 : 1 count as 4 : 1. A section may list sizes of its own, to be trained as another program trains.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import isqrt, log
+from typing import Literal
 
 MAX_ASPECT = 4
 
@@ -40,6 +42,28 @@ def bucket_for(width: int, height: int, area_w: int, area_h: int, step: int, ups
         landscape_buckets(area, step), key=lambda size: (abs(log(size[0] / size[1]) - log(aspect)), -size[0] * size[1])
     )
     return best if upscale else _not_enlarged(best, width, height, area, step)
+
+
+def listed_size(
+    width: int, height: int, sizes: Sequence[tuple[int, int]], by: Literal["log-aspect", "aspect"], area: int, step: int,
+    upscale: bool,
+) -> tuple[int, int]:  # fmt: skip
+    """The one of `sizes` whose aspect is nearest, the first of equals: as ratio of the aspects, or as their difference.
+
+    Without `upscale` an item of at most `area` pixels keeps its own size, rounded down to `step`.
+    """
+    if not upscale and width * height <= area:
+        return _floor(width, step), _floor(height, step)
+    far = _ratio if by == "log-aspect" else _difference
+    return min(sizes, key=lambda size: far(width / height, size[0] / size[1]))
+
+
+def _ratio(a: float, b: float) -> float:
+    return abs(log(a / b))
+
+
+def _difference(a: float, b: float) -> float:
+    return abs(a - b)
 
 
 def fixed_size(width: int, height: int, area_w: int, area_h: int, step: int, upscale: bool) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..family import Member
 from ..settings import Section
-from .buckets import bucket_for, fixed_size
+from .buckets import bucket_for, fixed_size, listed_size
 from .windows import Window, why_none, windows
 
 
@@ -22,6 +22,7 @@ class ItemFacts:
     height: int
     frames: int
     tags: tuple[str, ...] = ()
+    folder: str | None = None  # that was adopted
 
 
 @dataclass(frozen=True)
@@ -81,26 +82,39 @@ def enumerate_samples(
 def takes(section: Section, item: ItemFacts) -> bool:
     """Whether an item belongs to a section."""
     bears = not section.tags or not set(section.tags).isdisjoint(item.tags)
-    return bears and section.items in ("all", f"{item.kind}s")
+    lies = not section.folders or item.folder in section.folders
+    return bears and lies and section.items in ("all", f"{item.kind}s")
 
 
 def _samples(item: ItemFacts, name: str, section: Section, member: Member) -> list[Sample]:
-    choose = bucket_for if section.buckets else fixed_size
-    width, height = choose(item.width, item.height, *section.resolution, member.side_step, section.upscale)
+    width, height = size_of(item.width, item.height, section, member)
     return [Sample(item, name, window, width, height, section.repeats) for window in _windows(item, section, member)]
+
+
+def size_of(width: int, height: int, section: Section, member: Member) -> tuple[int, int]:
+    """The width and height that a picture of `width` x `height` is trained at in a section."""
+    step, upscale = member.side_step, section.upscale
+    if section.sizes:
+        area = section.resolution[0] * section.resolution[1]
+        return listed_size(width, height, section.sizes, section.nearest, area, step, upscale)
+    choose = bucket_for if section.buckets else fixed_size
+    return choose(width, height, *section.resolution, step, upscale)
 
 
 def _windows(item: ItemFacts, section: Section, member: Member) -> list[Window]:
     if item.kind == "still":
         return [Window(0, 1)]
-    return windows(
+    found = windows(
         section.rule, item.frames, section.frames, stride=section.stride, count=section.count,
         max_frames=section.max_frames or member.frames, floor=member.floor_frames,
     )  # fmt: skip
+    if section.lengths == "longest":
+        return [window for window in found if window.frames == found[-1].frames]
+    return found
 
 
 def _why_fewer(item: ItemFacts, name: str, section: Section, member: Member) -> str | None:
-    if item.kind == "still":
+    if item.kind == "still" or (section.lengths == "longest" and _windows(item, section, member)):
         return None
     return why_none(
         name, item.frames, member.fps, section.rule, section.frames, count=section.count,

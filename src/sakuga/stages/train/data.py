@@ -74,7 +74,8 @@ class Schedule:
         sample = self.samples[_order(count, s.seed, epoch, self.expert.name)[position]]
         u = stratified_u(s.seed, epoch, position, count, self.expert.name)
         t = time_at(u, s.time, self.shift, t_min=self.expert.t_min, t_max=self.expert.t_max)
-        captioned = uniform_for("caption", s.seed, epoch, position, self.expert.name) >= s.caption_dropout
+        dropout = s.caption_dropout if sample.caption_dropout is None else sample.caption_dropout
+        captioned = uniform_for("caption", s.seed, epoch, position, self.expert.name) >= dropout
         return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name), captioned)
 
 
@@ -84,12 +85,12 @@ def _order(count: int, seed: int, epoch: int, expert: str) -> list[int]:
 
 
 def together(draws: Sequence[Draw], most: int) -> list[list[int]]:
-    """Which draws (their places in `draws`) are computed at once: those of one bucket, at most `most`."""
-    buckets: dict[tuple[int, int, int], list[int]] = {}
+    """Which draws (their places in `draws`) are computed at once: those of one bucket, at most `most` or their section's."""
+    buckets: dict[tuple[int, int, int, int], list[int]] = {}
     for place, draw in enumerate(draws):
         s = draw.sample
-        buckets.setdefault((s.width, s.height, s.frames), []).append(place)
-    return [places[n : n + most] for places in buckets.values() for n in range(0, len(places), most)]
+        buckets.setdefault((s.width, s.height, s.frames, s.batch or most), []).append(place)
+    return [places[n : n + key[3]] for key, places in buckets.items() for n in range(0, len(places), key[3])]
 
 
 def load(draws: Sequence[Draw], project: Path, device: torch.device) -> Batch:

@@ -173,7 +173,8 @@ class _Training:
         losses = torch.zeros(len(draws), device=self.parts.device)
         for places in together(draws, self.settings.batch):
             each_B = self._losses([draws[place] for place in places])
-            (each_B.sum() / len(draws)).backward()
+            weights_B = each_B.new_tensor([draws[place].sample.weight for place in places])
+            ((each_B * weights_B).sum() / len(draws)).backward()
             losses[places] = each_B.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
         each = torch.cat((losses, norm.detach()[None])).tolist()  # the one wait for the device
