@@ -38,7 +38,8 @@ from whole_clip import encode
 
 from data import FACTS, Clips
 from sakuga.core.family import FAMILY, NEGATIVE_PROMPT, SIZE_TINY, UMT5_TINY, VAE_TINY, TextEncoder, Transformer, Vae
-from sakuga.nn.flow import flow_loss, model_time, noise_latents, shift_time, target, unshift_time
+from sakuga.core.noise import shift_time, unshift_time
+from sakuga.nn.flow import flow_loss, model_time, noise_latents, target
 from sakuga.nn.text import clean, make_text, text_config
 from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.vae import load_vae

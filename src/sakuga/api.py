@@ -12,22 +12,27 @@ works, does only what is not done yet, and raises SakugaError with a sentence fo
 a decoder are imported when they are first used.
 """
 
+import fnmatch
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import SakugaError
+from .core.errors import SakugaError, nearest
 from .core.files import resolved
 from .core.progress import Progress, Silent
 from .core.project import CONFIG, Project, change_config, read_config
 from .core.prompts import PromptLine as PromptLine
 from .core.prompts import read_prompts as read_prompts
-from .core.settings import Settings, change
+from .core.settings import Settings, change, parse
 
 if TYPE_CHECKING:
     from .core.stage import Stage, Summary
+    from .interop.layout import Exported
+    from .interop.settle import Imported
+    from .stages.cache import Unused
     from .stages.generate import Video
     from .stages.plan import Plan
     from .stages.publish import Published
@@ -43,6 +48,7 @@ STAGES = (
     "repeats",
     "alike",
     "overlays",
+    "subjects",
     "pick",
     "export",
     "adopt",
@@ -90,7 +96,7 @@ def add(
 
 
 def shots(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
-    """Find the shots of every film, the parts that films share, and what stands over their pictures."""
+    """Find the shots of every film, the parts that films share, what stands over their pictures, and who is in them."""
     with project.writing("shots"):
         looked = _run(project, "look", {}, progress)
         judged = change(project.settings.shots, settings).judge != "off"
@@ -98,8 +104,9 @@ def shots(project: Project, *, progress: Progress | None = None, **settings: Any
         done = _run(project, "shots", settings, progress)
         compared = _run(project, "repeats", {}, progress).failed
         grouped = _run(project, "alike", {}, progress).failed
-        overlaid = _run(project, "overlays", {}, progress)
-        return replace(done, failed=looked.failed | unsure | done.failed | compared | grouped | overlaid.failed)
+        overlaid = _run(project, "overlays", {}, progress).failed
+        unseen = _run(project, "subjects", {}, progress).failed
+        return replace(done, failed=looked.failed | unsure | done.failed | compared | grouped | overlaid | unseen)
 
 
 def shots_report(project: Project) -> Path:
@@ -132,7 +139,7 @@ def pick(
         done = _run(project, "pick", settings, progress)
         for name, value in settings.items():
             if value is not None:
-                change_config(project.folder / CONFIG, f"pick.{name}", str(value).lower())
+                change_config(project.folder / CONFIG, f"pick.{name}", json.dumps(value))
         project.settings = read_config(project.folder / CONFIG)
         return done
 
@@ -184,9 +191,80 @@ def adopt(
         return summary
 
 
-def caption(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
-    """Write a caption for every item that has none from a person."""
-    return _locked(project, "caption", settings, progress)
+def caption(
+    project: Project, *, item: Iterable[str] = (), again: bool = False,
+    progress: Progress | None = None, **settings: Any,
+) -> "Summary":  # fmt: skip
+    """Write a caption for every item that has none from a person.
+
+    `item` names items, or patterns of them, and leaves the others as they are. `again` does anew what is up to date too; a
+    person's words stay in every case.
+    """
+    from .core.stage import run
+
+    base = change(project.settings.caption, settings)
+    with project.writing("caption"):
+        return run(stage("caption"), project, base, progress, only=_chosen(project, list(item)), again=again)
+
+
+def caption_prompts(project: Project) -> list[Path]:
+    """Put the instructions that models are given into the project's folder `prompts`, to be edited. Returns the files."""
+    from .stages.caption.prompts import write_prompts
+
+    with project.writing("caption"):
+        return write_prompts(project.folder)
+
+
+def _chosen(project: Project, patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Which items patterns mean; all without any."""
+    names = [row["name"] for row in project.rows("SELECT name FROM item")]
+    wanted = set(names) if not patterns else set()
+    for pattern in patterns:
+        if not (found := fnmatch.filter(names, pattern)):
+            raise SakugaError(f"no item is named '{pattern}'{nearest(pattern, names)}; `sakuga caption --json` lists them")
+        wanted.update(found)
+    return wanted.__contains__
+
+
+def lint(project: Project, rules: Iterable[str] = (), items: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """What is wrong with the captions: {item, file, rule, severity, start, end, found, why, fix} of each finding.
+
+    `rules` by name, `items` by name or pattern; all without any. `start` and `end` are characters; `fix` is what should
+    stand there, None where only a person can tell.
+    """
+    from .stages.lint import lint as run
+
+    with project.writing("lint"):
+        return run(project, rules, _linted(project, items))
+
+
+def lint_hits(project: Project, rule: str) -> list[str]:
+    """The items in whose captions a rule finds something."""
+    return list(dict.fromkeys(found["item"] for found in lint(project, [rule])))
+
+
+def lint_fix(
+    project: Project, rules: Iterable[str] = (), items: Iterable[str] = (), *, preview: bool = True
+) -> list[dict[str, Any]]:
+    """What the fixes make of captions: {item, before, after, rules, by, place}; without `preview` they are written.
+
+    A caption without `place` stands in a folder of a person's, which is only read.
+    """
+    from .stages.lint import fixes, write
+
+    with project.writing("lint"):
+        made = fixes(project, rules, _linted(project, items))
+        if not preview:
+            write(project, made)
+        return [asdict(fix) for fix in made]
+
+
+def _linted(project: Project, patterns: Iterable[str]) -> set[str] | None:
+    asked = list(patterns)
+    if not asked:
+        return None
+    wanted = _chosen(project, asked)
+    return {row["name"] for row in project.rows("SELECT name FROM item") if wanted(row["name"])}
 
 
 def check(project: Project, *, progress: Progress | None = None, **settings: Any) -> list[dict[str, Any]]:
@@ -228,19 +306,73 @@ def drops(project: Project) -> list[dict[str, Any]]:
     return [row for query in (failed, shots, clips, dropped) for row in project.rows(query)]
 
 
-def plan(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Plan":
-    """Every sample of an epoch and every drop with its reason. Settings are those of `train`."""
+def plan(
+    project: Project, *, card: str | None = None, progress: Progress | None = None, **settings: Any
+) -> "Plan":  # fmt: skip
+    """Every sample of an epoch and every drop with its reason. Settings are those of `train`.
+
+    Hours and memory are those of `card` ("RTX 3090"); of the one in this machine by default.
+    """
+    from .core import cards
     from .stages.plan import read_plan
 
     train_settings = change(project.settings.train, settings)
+    found = cards.card(card) if card else cards.card_here()
     _locked(project, "plan", {}, progress)
-    return read_plan(project, train_settings)
+    return read_plan(project, train_settings, found)
 
 
-def cache(project: Project, *, progress: Progress | None = None, **settings: Any) -> "Summary":
-    """Encode every planned sample and caption that is not encoded yet."""
+def plan_with(project: Project, file: Path | str, *, card: str | None = None) -> "Plan":
+    """The plan that the project would have with the settings of another sakuga.toml; what that leaves out stays.
+
+    Sections that it names take the place of all sections. Nothing of the project changes.
+    """
+    from .core import cards
+    from .core.project import read_values
+    from .stages.plan import tell
+
+    found = cards.card(card) if card else cards.card_here()
+    values = project.settings.model_dump(mode="json", exclude_unset=True)
+    for name, value in read_values(Path(file)).items():
+        merged = isinstance(value, dict) and name != "sections"
+        values[name] = {**values.get(name, {}), **value} if merged else value
+    return tell(project, parse(values, str(file)), found)
+
+
+def plan_differences(one: "Plan", other: "Plan") -> list[tuple[str, Any, Any]]:
+    """Two plans side by side, as (what, of the one, of the other)."""
+    from .stages.plan import differences
+
+    return differences(one, other)
+
+
+def plan_report(project: Project, plan: "Plan", other: "Plan | None" = None, name: str = "") -> Path:
+    """Write a plan, beside another one called `name` where there is one, to the page report/plan.html."""
+    from .report.plan import write_plan_report
+
+    return write_plan_report(project, plan, other, name)
+
+
+def cache(project: Project, *, progress: Progress | None = None, verify: bool = False, **settings: Any) -> "Summary":
+    """Encode every planned sample and caption that is not encoded yet.
+
+    `verify` first reads all that is encoded; what is damaged is encoded anew.
+    """
+    from .stages.cache import verify as read_all
+
     with project.writing("cache"):
+        if verify:
+            read_all(project, progress or Silent())
         return _cache(project, settings, progress)
+
+
+def cache_unused(project: Project, *, prune: bool = False) -> "Unused":
+    """The encodings that no sample and no caption asks for any more; `prune` removes them."""
+    from .stages.cache import unused
+
+    with project.writing("cache"):
+        _run(project, "plan", {}, None)
+        return unused(project, prune)
 
 
 def train(
@@ -279,6 +411,27 @@ def publish(project: Project, *, progress: Progress | None = None, **settings: A
 
     with project.writing("publish"):
         return run(project, change(project.settings.publish, settings), progress)
+
+
+def import_config(
+    trainer: str, file: Path | str, words: Sequence[str] = (), *, into: Path | str | None = None,
+    maps: Sequence[str] = (), model: str | None = None,
+) -> "Imported":  # fmt: skip
+    """Make a project from the files of another trainer, musubi or diffusion-pipe, or fill the one at `into`.
+
+    `words`: for musubi a file of commands, or the arguments of its training; for diffusion-pipe the dataset file where it lies
+    elsewhere now. `maps` say where paths lie on this machine, as `H:/datasets=/mnt/h`.
+    """
+    from .interop import import_config as run
+
+    return run(trainer, Path(file), words, Path(into) if into is not None else None, maps, model)
+
+
+def export_config(project: Project, trainer: str, out: Path | str | None = None) -> "Exported":
+    """Lay the dataset out for another trainer (musubi, diffusion-pipe or ai-toolkit), with the configuration it takes."""
+    from .interop import export_config as run
+
+    return run(project, trainer, Path(out) if out is not None else None)
 
 
 def stage(name: str) -> "Stage[Any]":

@@ -18,6 +18,14 @@ def test_a_pace(rate: float, text: str) -> None:
     assert show.pace(rate, "steps") == text
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (512, "512 B"), (999.6, "1 kB"), (3_400_000, "3.4 MB"), (1.25e9, "1.25 GB"), (2.5e12, "2.5e+03 GB")],
+)
+def test_a_size(count: float, text: str) -> None:
+    assert show.size(count) == text
+
+
 def test_lines_tell_of_long_work_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

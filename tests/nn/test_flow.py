@@ -3,16 +3,10 @@
 import hashlib
 import statistics
 
-import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sakuga.core.errors import SakugaError
+from sakuga.core import noise
 from sakuga.nn import flow
-
-SHIFTS = st.floats(1, 20)
-LEVELS = st.floats(0.01, 0.99)
 
 
 def test_noise_target_and_estimate_belong_together() -> None:
@@ -35,50 +29,6 @@ def test_loss_is_a_mean_per_sample_in_fp32() -> None:
 
 def test_model_time() -> None:
     assert flow.model_time(0.875) == 875
-
-
-@pytest.mark.parametrize(
-    ("boundary", "shift", "percent"),
-    [
-        (0.875, 1, 2.6), (0.875, 3, 19.8), (0.875, 5, 36.8), (0.875, 12, 70.5),
-        (0.900, 1, 1.4), (0.900, 3, 13.6), (0.900, 5, 27.8), (0.900, 12, 61.3),
-    ],
-)  # fmt: skip
-def test_share_above_the_boundary(boundary: float, shift: float, percent: float) -> None:
-    assert round(100 * flow.share(boundary, 1, "sigmoid", shift), 1) == percent
-
-
-@given(LEVELS, SHIFTS)
-def test_unshift_inverts_shift(t: float, shift: float) -> None:
-    assert flow.unshift_time(flow.shift_time(t, shift), shift) == pytest.approx(t)
-
-
-@given(LEVELS, st.sampled_from(["uniform", "sigmoid"]), SHIFTS, st.floats(0.5, 2), st.floats(-1, 1))
-def test_time_at_inverts_the_cdf(u: float, kind: flow.Kind, shift: float, scale: float, mean: float) -> None:
-    t = flow.time_at(u, kind, shift, scale, mean)
-    assert flow.time_cdf(t, kind, shift, scale, mean) == pytest.approx(u, abs=1e-9)
-
-
-@pytest.mark.parametrize("kind", ["uniform", "sigmoid"])
-def test_a_range_truncates_and_keeps_the_shape(kind: flow.Kind) -> None:
-    """P(t <= x | in range) is the whole's share up to x, as a fraction of the range's share: squeezing fails it."""
-    low, high, shift = 0.875, 1.0, 5.0
-    inside = flow.share(low, high, kind, shift)
-    for u in (0.1, 0.5, 0.9):
-        t = flow.time_at(u, kind, shift, t_min=low, t_max=high)
-        assert low <= t <= high
-        assert flow.share(low, t, kind, shift) / inside == pytest.approx(u, abs=1e-9)
-
-
-@pytest.mark.parametrize("kind", ["uniform", "sigmoid"])
-@pytest.mark.parametrize("u", [0.0, 1e-300, 1 - 2**-53, 1.0])
-def test_times_are_above_zero_and_at_most_one(kind: flow.Kind, u: float) -> None:
-    assert 0 < flow.time_at(u, kind, 5) <= 1
-
-
-def test_a_range_that_is_never_drawn_is_an_error() -> None:
-    with pytest.raises(SakugaError, match=r"never fall between 0\.999 and 1: widen the range"):
-        flow.time_at(0.5, "sigmoid", 1, mean=-5, t_min=0.999)
 
 
 def test_keys_are_stable_and_unambiguous() -> None:
@@ -122,6 +72,6 @@ def test_stratified_draws_fall_one_to_a_stratum() -> None:
 
 def test_the_epoch_of_draws_is_golden() -> None:
     """A change here changes every training: it must be meant."""
-    draws = [flow.time_at(flow.stratified_u(0, 0, i, 20, "high"), "sigmoid", 12.0, t_min=0.875) for i in range(20)]
+    draws = [noise.time_at(flow.stratified_u(0, 0, i, 20, "high"), "sigmoid", 12.0, t_min=0.875) for i in range(20)]
     digest = hashlib.sha256(" ".join(f"{t:.9f}" for t in draws).encode()).hexdigest()[:16]
     assert digest == "52d76f1467fe0b59"

@@ -1,5 +1,8 @@
 """cache: everything is encoded once, and only what has changed again."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,13 @@ from sakuga.core.errors import SakugaError
 from sakuga.core.family import NEGATIVE_PROMPT
 from sakuga.core.media.film import frames
 from sakuga.core.media.fit import fit
+from sakuga.core.media.picture import write_png
 from sakuga.core.models import of_project
-from sakuga.core.project import Project
+from sakuga.core.progress import Silent
+from sakuga.core.project import CONFIG, Project, change_config, read_config
 from sakuga.nn.text import load_text
 from sakuga.nn.vae import load_vae
-from sakuga.stages.cache import pixels
+from sakuga.stages.cache import Unused, pixels
 
 
 def written(project: Project) -> dict[str, tuple[int, bytes]]:
@@ -128,3 +133,96 @@ def test_other_weights_are_another_cache(cached: Project, tmp_path: Path) -> Non
     vae.write_text(text.replace('"z_dim": 32', '"z_dim": 32 '), "utf-8")
     summary = api.cache(cached)
     assert len(summary.done) == 8 and len(summary.unchanged) == len({s.text for s in encoded_samples(cached)}) + 1
+
+
+def test_what_was_damaged_or_swapped_on_the_disk_is_found_and_made_again(cached: Project) -> None:
+    before = written(cached)
+    latents = sorted(name for name in before if "latents" in name)
+    bent = bytearray(cached.path(latents[0]).read_bytes())
+    bent[-1] ^= 1  # the last byte of the last value
+    cached.path(latents[0]).write_bytes(bent)
+    cached.path(latents[1]).write_bytes(cached.path(latents[2]).read_bytes())  # another's, and sound in itself
+    assert api.cache(cached).done == []  # a name says nothing
+    told = Told()
+    summary = api.cache(cached, verify=True, progress=told)
+    assert told.lines == [f"2 of {len(before)} encodings are damaged"]
+    assert sorted(map(latent_file, summary.done)) == latents[:2]
+    assert {name: data for name, (_, data) in written(cached).items()} == {n: data for n, (_, data) in before.items()}
+    told = Told()
+    assert api.cache(cached, verify=True, progress=told).done == []
+    assert told.lines == [f"{len(before)} encodings are sound"]
+
+
+class Told(Silent):
+    """What progress said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_what_is_not_asked_for_stays_until_it_is_pruned(cached: Project) -> None:
+    words = cached.folder / "dataset" / "clips" / "film_000000.txt"
+    words.write_text("MyStyle. a girl runs", "utf-8")
+    (old,) = api.cache(cached).done
+    words.write_text("MyStyle. a girl walks", "utf-8")
+    api.cache(cached)
+    stray = cached.folder / "cache" / "latents" / "stray.safetensors"
+    stray.write_bytes(b"x" * 100)
+    expected = Unused(2, 100 + cached.path(text_file(old)).stat().st_size)
+    assert api.cache_unused(cached) == expected and cached.path(text_file(old)).exists()
+    assert api.cache_unused(cached, prune=True) == expected
+    assert not cached.path(text_file(old)).exists() and not stray.exists()
+    assert api.cache_unused(cached) == Unused(0, 0)
+    assert api.cache(cached).done == []  # nothing that is asked for went
+    words.write_text("MyStyle. a girl runs", "utf-8")
+    assert api.cache(cached).done == [old]
+
+
+def test_a_fill_that_is_killed_anywhere_leaves_no_wrong_entry(cached: Project) -> None:
+    """Killed at different moments, and once more to the end: the same bytes as without."""
+    folder = cached.folder
+    cached.close()
+    wanted = files(folder)
+    command = [sys.executable, "-m", "sakuga", "cache", "--project", str(folder)]
+    remove_all(folder)
+    started = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.monotonic() - started
+    for part in (0.6, 0.75, 0.9, 0.97):
+        remove_all(folder)
+        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(whole * part)
+        running.kill()
+        running.wait()
+        assert files(folder).items() <= wanted.items()
+    subprocess.run(command, check=True, capture_output=True)
+    assert files(folder) == wanted
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "cache").rglob("*.safetensors")}
+
+
+def remove_all(folder: Path) -> None:
+    for path in (folder / "cache").rglob("*.safetensors"):
+        path.unlink()
+
+
+def test_of_360_captions_an_edited_one_is_one_embedding_and_no_latent(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for n in range(360):
+        picture = np.full((32, 48, 3), n % 256, np.uint8)
+        write_png(folder / f"{n:03}.png", picture)
+        (folder / f"{n:03}.txt").write_text(f"MyStyle. picture number {n}", "utf-8")
+    with api.new(tmp_path / "p", "tiny", "MyStyle") as project:
+        change_config(project.folder / CONFIG, "sections.stills.resolution", "[32, 32]")
+        project.settings = read_config(project.folder / CONFIG)
+        api.adopt(project, [folder])
+        assert len(api.cache(project).done) == 256 + 360 + 1  # pictures of one content are encoded once
+        (folder / "137.txt").write_text("MyStyle. a girl runs", "utf-8")
+        (key,) = api.cache(project).done
+        assert text_file(key) == project.rows("SELECT file FROM cache_entry WHERE key = ?", key)[0]["file"]

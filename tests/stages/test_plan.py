@@ -1,5 +1,6 @@
 """plan: what one epoch is, what is dropped and why, and what is held out."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sakuga import api
 from sakuga.core import store
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
-from sakuga.stages.plan import Cost
+from sakuga.stages.plan.told import Cost
 
 STILLS = {"items": "stills", "resolution": (96, 64)}
 
@@ -112,3 +113,68 @@ def test_a_plan_follows_its_dataset(exported: Project) -> None:
     api.pick(exported, drop=["film_000000"], auto=True)
     api.export(exported)
     assert api.plan(exported).samples == 9
+
+
+def test_noise_levels_are_shared_as_they_are_drawn(exported: Project) -> None:
+    for shift, high in ((3.0, 0.198), (12.0, 0.705)):
+        told = api.plan_with(exported, toml(exported, f'model = "wan2.2-t2v-a14b"\n[train]\nshift = {shift}'))
+        assert told.shares["high"] == pytest.approx(high, abs=1e-3)
+        assert sum(told.shares.values()) == pytest.approx(1)
+
+
+def toml(project: Project, text: str) -> Path:
+    path = project.folder / "other.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_what_the_cache_will_hold_is_what_it_holds(cached: Project) -> None:
+    planned = api.plan(cached)
+    held = cached.rows("SELECT kind, sum(bytes) AS bytes, count(*) AS n FROM cache_entry GROUP BY kind ORDER BY kind")
+    latents, texts = held
+    assert planned.cache["latents"] < latents["bytes"] < planned.cache["latents"] + 400 * latents["n"]  # headers
+    assert planned.cache["texts"] > 0 and texts["n"] > 1
+
+
+def test_hours_and_memory_are_those_of_the_card(exported: Project) -> None:
+    other = toml(
+        exported, 'model = "wan2.1-t2v-14b"\n[sections.s]\nresolution = [384, 208]\nframes = [9]\nupscale = true'
+    )
+    slow, fast = api.plan_with(exported, other, card="RTX 3090"), api.plan_with(exported, other, card="H100")
+    (bucket,) = slow.bucket_costs
+    assert bucket.seconds == pytest.approx(bucket.petaflop * 1e15 / (71e12 * 0.4))
+    assert slow.hours["full"] == pytest.approx(bucket.seconds * slow.experts["full"] / 3600, abs=0.01)
+    assert fast.bucket_costs[0].seconds == pytest.approx(bucket.seconds * 71 / 989.4)
+    assert slow.memory is not None and fast.memory is not None
+    assert (slow.memory.fits, fast.memory.fits) == (False, True) and slow.memory.total == fast.memory.total
+    assert slow.advice is not None and slow.advice.fits is False and fast.advice is not None and fast.advice.fits
+    with pytest.raises(SakugaError, match="'RTX 9090' is no card that plans know"):
+        api.plan(exported, card="RTX 9090")
+
+
+def test_lengths_tell_how_many_clips_have_them(exported: Project) -> None:
+    exported.db.execute("UPDATE item SET frames = 8 WHERE name = 'clips/film_000024'")
+    clips = exported.rows("SELECT frames FROM item WHERE kind = 'clip'")
+    planned = api.plan(exported)
+    assert [(length.frames, length.clips) for length in planned.lengths] == [(5, 4), (9, 3)]
+    short, asked = planned.lengths
+    total = sum(row["frames"] for row in clips)
+    assert (short.share, asked.share, asked.asked, short.asked) == (1.0, 0.75, True, False)
+    assert asked.one_window == pytest.approx(9 * 3 / total, abs=1e-4)
+    ends = sum(row["frames"] // 5 * 5 for row in clips)
+    assert short.end_to_end == pytest.approx(ends / total, abs=1e-4)
+    assert planned.advice is not None and planned.advice.frames == 5
+
+
+def test_another_file_of_settings_is_planned_beside_and_changes_nothing(exported: Project) -> None:
+    before = api.plan(exported)
+    other = toml(exported, "[sections.big]\nresolution = 128\nitems = 'all'\nupscale = true\n[train]\nepochs = 3\n")
+    told = api.plan_with(exported, other)
+    assert told.sections == {"big": {"samples": 8}} and told.epochs == 3
+    assert api.plan(exported) == before
+    rows = {what: (a, b) for what, a, b in api.plan_differences(before, told)}
+    assert rows["samples an epoch"] == (12, 8) and rows["samples of section big"] == ("", 8)
+    page = api.plan_report(exported, before, told, "other.toml").read_text("utf-8")
+    assert "Side by side" in page and "<b>8</b>" in page and "96x64x9" in page
+    with pytest.raises(SakugaError, match=r"other.toml: sections.big.frame is not a setting; did you mean frames"):
+        api.plan_with(exported, toml(exported, "[sections.big]\nresolution = 128\nframe = [1]"))

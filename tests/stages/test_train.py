@@ -19,6 +19,7 @@ from sakuga.core.media.film import probe, scan_times
 from sakuga.core.models import of_project
 from sakuga.core.project import Project
 from sakuga.core.settings import TrainSettings
+from sakuga.nn.encodings import read_encoding, write_encoding
 from sakuga.nn.lora import inject, load_lora
 from sakuga.nn.text import pad_text
 from sakuga.nn.weights import load_transformer
@@ -288,7 +289,8 @@ def test_recomputing_blocks_changes_nothing(cached: Project) -> None:
 def test_a_loss_that_is_no_number_stops_and_names_the_item(cached: Project) -> None:
     sample = next(s for s in encoded_samples(cached) if not s.held_out and s.kind == "still")
     path = cached.path(latent_file(sample.latent))
-    save_file({"latent": torch.full_like(load_file(path)["latent"], math.nan)}, path)
+    latent = read_encoding(path, "latent", sample.latent)
+    write_encoding(path, "latent", sample.latent, torch.full_like(latent, math.nan))
     with pytest.raises(SakugaError) as error:
         train(cached, steps=1, accumulation=6)
     assert f"gave a loss that is not a number (on {sample.item});" in str(error.value)
@@ -299,7 +301,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_item(cached: Project) -> N
 def test_a_damaged_encoding_is_a_sentence(cached: Project) -> None:
     text = cached.path(text_file(encoded_samples(cached)[0].text))
     text.write_bytes(text.read_bytes()[:100])
-    with pytest.raises(SakugaError, match=rf"{text.name} is missing from the cache or damaged; delete it"):
+    with pytest.raises(
+        SakugaError, match=rf"{text.name} is missing from the cache or damaged; `sakuga cache --verify` makes"
+    ):
         train(cached, epochs=1)
 
 

@@ -69,6 +69,15 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def size(count: float) -> str:
+    """Bytes as 512 B, 3.4 MB, 1.2 GB."""
+    for unit in ("B", "kB", "MB"):
+        if round(count) < 10**3:
+            return f"{count:.3g} {unit}"
+        count /= 10**3
+    return f"{count:.3g} GB"
+
+
 class Shown:
     """Progress on the terminal: a bar for each piece of work, lines in between."""
 

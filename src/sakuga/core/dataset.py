@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from . import captions, models
@@ -19,18 +20,23 @@ from .samples.enumeration import ItemFacts
 def item_facts(project: Project) -> list[ItemFacts]:
     """Every item of the dataset, its frames counted at the model's rate."""
     fps = project.member.fps
-    facts = []
+    same, facts = str(fps), []
     for row in project.rows("SELECT name, kind, width, height, frames, fps, tags, folder FROM item ORDER BY name"):
         frames = row["frames"]
-        if row["kind"] == "clip" and Fraction(row["fps"]) != fps:
+        if row["kind"] == "clip" and row["fps"] != same and Fraction(row["fps"]) != fps:
             frames = count_at(Fraction(0), frames / Fraction(row["fps"]), fps)
         size = row["width"], row["height"]
-        tags = tuple(json.loads(row["tags"]))
+        tags = _tags(row["tags"])
         facts.append(ItemFacts(row["name"], row["name"], row["kind"], *size, frames, tags, row["folder"]))
     return facts
 
 
-ENCODING = 1  # rises when the same sample or caption would be encoded to other values
+@lru_cache(maxsize=5000)
+def _tags(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+ENCODING = 2  # rises when the same sample or caption would be encoded to other values, or kept in another form
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ class SakugaError(Exception):
         super().__init__(_UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), message))
 
 
+class Halt(SakugaError):
+    """A fault that is no item's own, as a server that is not there: the whole command ends instead of every item failing."""
+
+
 def nearest(word: str, candidates: "list[str] | tuple[str, ...]") -> str:
     """`; did you mean X?` for the candidate most like `word`, or an empty string when none is alike."""
     import difflib

@@ -138,6 +138,11 @@ def read_config(path: Path) -> ProjectSettings:
     return parse(_document(path).unwrap(), CONFIG)
 
 
+def read_values(path: Path) -> dict[str, Any]:
+    """What a file of settings says, as it stands there; `parse` tells whether it makes sense."""
+    return _document(path).unwrap()
+
+
 def change_config(path: Path, key: str, value: str) -> None:
     """Set `key` (`shots.min_seconds`) in a sakuga.toml to `value`, TOML or a bare word. Comments survive."""
     document = _document(path)

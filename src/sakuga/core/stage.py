@@ -10,6 +10,7 @@ import errno
 import json
 import shutil
 import sqlite3
+import threading
 import time
 import traceback
 import uuid
@@ -17,10 +18,11 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from . import files, store
-from .errors import SakugaError
+from .errors import Halt, SakugaError
 from .progress import Progress, Silent
 from .project import Project
 from .settings import Settings
@@ -67,7 +69,8 @@ class Stage(Generic[S]):
 
     `version` rises when the same input and settings would give another output. `gives` are tables whose rows of an
     item are replaced; `appends` are tables that only grow. With `context` the items run in this process, one after the
-    other, and share what it returns (a loaded model); else they run in parallel processes.
+    other, and share what it returns (a loaded model); else they run in parallel processes. With `parallel` too, as many
+    threads as it says share the context: for work that waits for others, as a server does.
     """
 
     name: str
@@ -81,6 +84,9 @@ class Stage(Generic[S]):
     context: Callable[[Project, S], Any] | None = None
     unit: str = "items"
     keeps: bool = False  # what was made for items that are no longer asked for stays (caches)
+    lasting: bool = False  # what an item has stays while making it anew fails
+    parallel: Callable[[S], int] = lambda settings: 1
+    tell: Callable[[Any], str] = lambda context: ""  # what progress says of the whole so far (tokens, cost)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ def attempt(
     started = time.perf_counter()
     try:
         rows = work(facts, settings, scratch)
+    except Halt:
+        raise
     except SakugaError as error:
         return Outcome({}, {}, time.perf_counter() - started, str(error) or "no reason given", traceback.format_exc())
     except OSError as error:
@@ -143,14 +151,18 @@ def basis_of(stage: Stage[S], settings: S, item: Item) -> str:
 
 
 def fingerprint_of(basis: str) -> str:
-    """What decides whether an item is done already."""
+    """A basis in short."""
     return files.fingerprint(json.loads(basis))
 
 
-def run(stage: Stage[S], project: Project, settings: S, progress: Progress | None = None) -> Summary:
-    """Bring the outputs of `stage` up to date. The caller holds the project's lock.
+def run(
+    stage: Stage[S], project: Project, settings: S, progress: Progress | None = None, *,
+    only: Callable[[str], bool] = lambda key: True, again: bool = False,
+) -> Summary:  # fmt: skip
+    """Bring the outputs of `stage` up to date, of items that `only` takes; `again` makes anew what is up to date too.
 
-    Raises SakugaError when the disk fails; the fault of a single item is in the summary and in the store.
+    The caller holds the project's lock. Raises SakugaError when the disk fails, and Halt where no item is to blame; the
+    fault of a single item is in the summary and in the store.
     """
     progress = progress or Silent()
     shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
@@ -159,8 +171,8 @@ def run(stage: Stage[S], project: Project, settings: S, progress: Progress | Non
     bases = {item.key: basis_of(stage, settings, item) for item in items}
     assert len(bases) == len(items), f"stage {stage.name} gives a key twice"
     retired = _retire(stage, project, set(bases))
-    fresh = {item.key for item in items if is_done(stage, project, item.key, bases[item.key])}
-    todo = [item for item in items if item.key not in fresh]
+    fresh = done_among(stage, project, bases)
+    todo = [item for item in items if only(item.key) and (again or item.key not in fresh)]
     done: list[str] = []
     failed: dict[str, str] = {}
     progress.start(stage.name, sum(item.size for item in todo), stage.unit)
@@ -176,7 +188,7 @@ def run(stage: Stage[S], project: Project, settings: S, progress: Progress | Non
                     done.append(item.key)
     finally:
         shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
-    return Summary(done, [i.key for i in items if i.key in fresh], failed, retired)
+    return Summary(done, [i.key for i in items if i.key in fresh and i not in todo], failed, retired)
 
 
 def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item], progress: Progress) -> Outcomes:
@@ -189,25 +201,72 @@ def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item],
         yield from in_processes(stage.work, settings, todo, scratch, project.settings.workers, progress)
         return
     context = stage.context(project, settings)
-    for item in todo:
-        reported = [0]
+    reported = [0]
 
-        def report(amount: int, reported: list[int] = reported) -> None:
-            reported[0] += amount
-            progress.advance(amount)
+    def report(amount: int) -> None:
+        reported[0] += amount
+        progress.advance(amount)
 
-        outcome = attempt(stage.work, item.facts, settings, Scratch(scratch / uuid.uuid4().hex, context, report))
-        progress.advance(item.size - reported[0], item.title)
+    threads = min(stage.parallel(settings), len(todo))
+    outcomes = (
+        _in_threads(stage, settings, todo, scratch, context, threads) if threads > 1
+        else _in_turn(stage, settings, todo, scratch, context, report)
+    )  # fmt: skip
+    for item, outcome in outcomes:
+        so_far = stage.tell(context)
+        progress.advance(item.size - reported[0], f"{item.title}; {so_far}" if so_far else item.title)
+        reported[0] = 0
         yield item, outcome
+    if so_far := stage.tell(context):
+        progress.say(f"{stage.name}: {so_far}")
 
 
-def is_done(stage: Stage[S], project: Project, key: str, basis: str) -> bool:
-    """Whether an item was done on this very basis, and what it wrote is still there."""
-    found = project.rows("SELECT fingerprint, state FROM work WHERE stage = ? AND item = ?", stage.name, key)
-    if not found or found[0]["state"] != "done" or found[0]["fingerprint"] != fingerprint_of(basis):
-        return False
-    outputs = project.rows("SELECT path FROM output WHERE stage = ? AND item = ?", stage.name, key)
-    return all(project.path(output["path"]).exists() for output in outputs)
+def _in_turn(
+    stage: Stage[S], settings: S, todo: list[Item], scratch: Path, context: Any, report: Callable[[int], None]
+) -> Outcomes:
+    for item in todo:
+        yield item, attempt(stage.work, item.facts, settings, Scratch(scratch / uuid.uuid4().hex, context, report))
+
+
+def _in_threads(stage: Stage[S], settings: S, todo: list[Item], scratch: Path, context: Any, threads: int) -> Outcomes:
+    """The outcome of each item, as they end.
+
+    Threads are daemons: what waits for a server is left behind when the command is stopped, and done again.
+    """
+    waiting: SimpleQueue[Item | None] = SimpleQueue()
+    ended: SimpleQueue[tuple[Item, Outcome | Halt]] = SimpleQueue()
+    for entry in (*todo, *[None] * threads):
+        waiting.put(entry)
+    over = threading.Event()
+
+    def serve() -> None:
+        while (item := waiting.get()) is not None and not over.is_set():
+            try:
+                own = Scratch(scratch / uuid.uuid4().hex, context)
+                ended.put((item, attempt(stage.work, item.facts, settings, own)))
+            except Halt as halt:
+                ended.put((item, halt))
+
+    for _ in range(threads):
+        threading.Thread(target=serve, daemon=True).start()
+    try:
+        for _ in todo:
+            item, outcome = ended.get()
+            if isinstance(outcome, Halt):
+                raise outcome
+            yield item, outcome
+    finally:
+        over.set()
+
+
+def done_among(stage: Stage[S], project: Project, bases: Mapping[str, str]) -> set[str]:
+    """Of items, key -> basis, those that were done on this very basis, and whose files are all still there."""
+    marks = project.rows("SELECT item, basis FROM work WHERE stage = ? AND state = 'done'", stage.name)
+    done = {mark["item"] for mark in marks if bases.get(mark["item"]) == mark["basis"]}
+    for output in project.rows("SELECT item, path FROM output WHERE stage = ?", stage.name):
+        if output["item"] in done and not project.path(output["path"]).exists():
+            done.remove(output["item"])
+    return done
 
 
 def _land(stage: Stage[S], project: Project, key: str, basis: str, outcome: Outcome, waiting: Iterable[str]) -> None:
@@ -253,7 +312,10 @@ def _announce(stage: Stage[S], db: sqlite3.Connection, key: str, finals: Iterabl
 
 def _write(stage: Stage[S], db: sqlite3.Connection, key: str, outcome: Outcome, mark: Mapping[str, Any]) -> None:
     with store.transaction(db):
-        _clear(stage, db, key)
+        if outcome.reason and stage.lasting:
+            db.execute("DELETE FROM work WHERE stage = ? AND item = ?", (stage.name, key))
+        else:
+            _clear(stage, db, key)
         for table, rows in outcome.rows.items():
             if table not in stage.gives + stage.appends:
                 raise AssertionError(f"stage {stage.name} does not declare that it gives {table}")
@@ -284,11 +346,16 @@ def _retire(stage: Stage[S], project: Project, keys: set[str]) -> list[str]:
     """Items that are no longer asked for: their rows and files go (what made them is still there to make them again)."""
     known = project.rows("SELECT item, state FROM work WHERE stage = ?", stage.name)
     gone = [row["item"] for row in known if row["item"] not in keys and not (stage.keeps and row["state"] == "done")]
+    forget(stage, project, gone)
+    return gone
+
+
+def forget(stage: Stage[S], project: Project, keys: Iterable[str]) -> None:
+    """Take out the rows, the files and the marks of items, as if they had never been done."""
     with store.transaction(project.db):
-        for key in gone:
+        for key in keys:
             _clear(stage, project.db, key)
     sweep(project)
-    return gone
 
 
 def sweep(project: Project) -> None:

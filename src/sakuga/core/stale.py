@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .project import Project
-from .stage import S, Stage, basis_of, is_done
+from .stage import S, Stage, basis_of, done_among
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,17 @@ def stale(stage: Stage[S], project: Project, settings: S) -> list[Stale]:
     """The items that `stage` would work on now. Raises SakugaError where its inputs cannot be read."""
     marks = {row["item"]: row for row in project.rows("SELECT * FROM work WHERE stage = ?", stage.name)}
     found: list[Stale] = []
-    asked = set()
-    for item in stage.items(project, settings):
-        asked.add(item.key)
-        basis = basis_of(stage, settings, item)
-        mark = marks.get(item.key)
+    bases = {item.key: basis_of(stage, settings, item) for item in stage.items(project, settings)}
+    done = done_among(stage, project, bases)
+    for key, basis in bases.items():
+        mark = marks.get(key)
         if mark is None:
-            found.append(Stale(stage.name, item.key, "new", "never done"))
+            found.append(Stale(stage.name, key, "new", "never done"))
         elif mark["state"] == "failed":
-            found.append(Stale(stage.name, item.key, "failed", mark["reason"]))
-        elif not is_done(stage, project, item.key, basis):
-            found.append(Stale(stage.name, item.key, "changed", _why(json.loads(mark["basis"]), json.loads(basis))))
-    gone = [] if stage.keeps else sorted(marks.keys() - asked)
+            found.append(Stale(stage.name, key, "failed", mark["reason"]))
+        elif key not in done:
+            found.append(Stale(stage.name, key, "changed", _why(json.loads(mark["basis"]), json.loads(basis))))
+    gone = [] if stage.keeps else sorted(marks.keys() - bases.keys())
     return found + [Stale(stage.name, key, "gone", "no longer asked for") for key in gone]
 
 

@@ -34,7 +34,7 @@ def _v3(db: sqlite3.Connection) -> None:
 
 
 def _v4(db: sqlite3.Connection) -> None:
-    """What makes a dataset known to be what its owner believes: sums of what is cached."""
+    """What makes a dataset known to be what its owner believes."""
     for statement in _SCHEMA_4.split(";"):
         db.execute(statement)
 
@@ -187,12 +187,18 @@ CREATE TABLE overlay (
   kind TEXT NOT NULL CHECK (kind IN ('logo', 'words')), box TEXT NOT NULL, share REAL NOT NULL, text TEXT, mask BLOB);
 CREATE INDEX overlay_source ON overlay (source);
 CREATE INDEX item_shot ON item (shot);
+CREATE INDEX shot_film ON shot (film, first);
 CREATE INDEX overlay_film ON overlay (film, first);
+CREATE TABLE subject (
+  shot TEXT PRIMARY KEY, source TEXT NOT NULL, people INTEGER NOT NULL, shot_size TEXT NOT NULL, face REAL NOT NULL,
+  nude INTEGER NOT NULL, nude_score REAL NOT NULL, boxes TEXT NOT NULL);
+CREATE INDEX subject_source ON subject (source);
 ALTER TABLE pick ADD COLUMN rule TEXT NOT NULL DEFAULT 'undecided'; -- by which shots are counted
 CREATE TABLE clip_drop (
   source TEXT NOT NULL, shot TEXT NOT NULL, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
   reason TEXT NOT NULL);
 CREATE INDEX clip_drop_source ON clip_drop (source);
+CREATE INDEX clip_drop_shot ON clip_drop (shot);
 -- a person's: what stands in the place of an item's own file
 CREATE TABLE retouch (
   item TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL, came_from TEXT NOT NULL, note TEXT NOT NULL,
@@ -200,7 +206,6 @@ CREATE TABLE retouch (
 """
 
 _SCHEMA_4 = """
-ALTER TABLE cache_entry ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3, _v4)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..core.errors import SakugaError, nearest
 from ..core.family import TRAIN_TIMESTEPS, Member
-from .flow import denoised, shift_time
+from ..core.noise import shift_time
+from .flow import denoised
 
 Velocity = Callable[[Tensor, float, int], Tensor]  # (x, model timestep, step) -> velocity
 OnStep = Callable[[int, Tensor, Tensor], None]  # (step, x after it, estimate of the clean latents)
@@ -39,7 +40,7 @@ def _levels(name: str, steps: int, shift: float) -> np.ndarray:
     """Noise levels in float64 without the final 0, evenly spaced before the shift."""
     if steps < 1:
         raise SakugaError(f"a sampling needs at least 1 step, not {steps}")
-    return shift_time(np.linspace(_sampler(name).first, 0.0, steps + 1)[:steps], shift)  # type: ignore[type-var]
+    return shift_time(np.linspace(_sampler(name).first, 0.0, steps + 1)[:steps], shift)
 
 
 def split(timesteps: Sequence[float], member: Member) -> list[str]:

@@ -120,7 +120,7 @@ def load_text(
     fill(model, _weights(path, embedded), path, lambda _: dtype, device)
     model.encoder.embed_tokens.weight = model.shared.weight
     if tokenizer_path is not None:
-        return TextDoor(model, _tokenizer(tokenizer_path), facts.length)
+        return TextDoor(model, load_tokenizer(tokenizer_path), facts.length)
     if not embedded:
         raise SakugaError(f"{path} carries no tokenizer; give the folder with tokenizer.json or spiece.model")
     return TextDoor(model, _sentencepiece(embedded[0], path), facts.length)
@@ -135,7 +135,7 @@ def _weights(path: Path, embedded: list[bytes]) -> Iterator[tuple[str, Tensor]]:
             yield transformers_key(key), tensor
 
 
-def _tokenizer(path: Path) -> Tokenize:
+def load_tokenizer(path: Path) -> Tokenize:
     files = [path / name for name in ("tokenizer.json", "spiece.model")] if path.is_dir() else [path]
     file = next((f for f in files if f.is_file()), None)
     if file is None:

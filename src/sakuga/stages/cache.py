@@ -1,14 +1,13 @@
 """cache: every planned sample and every caption is encoded once, and found again by what it was made of."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from ..core import captions, models
 from ..core.dataset import encoded_samples, latent_file, text_file
@@ -18,11 +17,13 @@ from ..core.media import film as media
 from ..core.media.fit import fit
 from ..core.media.picture import read_picture
 from ..core.media.timing import resample
+from ..core.progress import Progress
 from ..core.project import Project
 from ..core.settings import CacheSettings
-from ..core.stage import Item, Rows, Scratch, Stage
+from ..core.stage import Item, Rows, Scratch, Stage, forget
 from ..core.timeline import Timeline, unpack
 from ..nn.device import pick_device, pick_dtype
+from ..nn.encodings import read_encoding, write_encoding
 from ..nn.parts import Parts
 
 
@@ -57,15 +58,15 @@ def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -
     if facts["kind"] == "text":
         # an encoder that computes in bf16 says nothing that bf16 cannot hold
         text = parts.text().encode([facts["caption"]])[0].to("cpu", parts.dtype)
-        file, tensors = text_file(facts["key"]), {"text": text.contiguous()}
+        file, tensor = text_file(facts["key"]), text
     else:
         pixels_BCFHW = pixels(facts).to(parts.device)
         latent = parts.vae().encode(pixels_BCFHW)[0].cpu().half()
         if not torch.isfinite(latent).all():
             raise SakugaError(f"the VAE gave values of {facts['item']} that are not numbers; look at it, or replace it")
-        file, tensors = latent_file(facts["key"]), {"latent": latent.contiguous()}
+        file, tensor = latent_file(facts["key"]), latent
     target = scratch.file(file)
-    target.write_bytes(save(tensors))  # not save_file: it reports a full disk as an error of its own
+    write_encoding(target, facts["kind"], facts["key"], tensor)
     return {"cache_entry": [{"key": facts["key"], "kind": facts["kind"], "file": file, "bytes": target.stat().st_size}]}
 
 
@@ -104,3 +105,71 @@ STAGE = Stage(
     "cache", version=1, takes="sample", gives=("cache_entry",), settings=CacheSettings, items=_items, work=_work,
     context=_parts, unit="encodings", keeps=True,
 )  # fmt: skip
+
+
+FOLDERS = ("cache/latents", "cache/text")
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Encodings that no planned sample and no caption asks for: how many files, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+def unused(project: Project, prune: bool = False) -> Unused:
+    """What the cache holds beyond what is asked for now; with `prune` it is removed.
+
+    An encoding outlives its caption or section, for those may come back: only a person has it removed.
+    """
+    asked = _asked(project)
+    known = {row["file"]: row for row in project.rows("SELECT key, file, bytes FROM cache_entry")}
+    spare = [row for file, row in known.items() if file not in asked]
+    strays = [file for file in _files(project) if file not in known]
+    sizes = [row["bytes"] for row in spare] + [project.path(file).stat().st_size for file in strays]
+    found = Unused(len(sizes), sum(sizes))
+    if prune:
+        forget(STAGE, project, [row["key"] for row in spare])
+        for file in strays:
+            project.path(file).unlink(missing_ok=True)
+    return found
+
+
+def _asked(project: Project) -> set[str]:
+    """The files of all that is planned."""
+    samples = encoded_samples(project)
+    texts = {key for sample in samples for key in (sample.text, sample.negative)}
+    return {latent_file(sample.latent) for sample in samples} | {text_file(key) for key in texts}
+
+
+def _files(project: Project) -> list[str]:
+    """The encodings that lie in the cache, known or not."""
+    found = (path for folder in FOLDERS for path in project.path(folder).glob("*.safetensors"))
+    return sorted(path.relative_to(project.folder).as_posix() for path in found)
+
+
+def verify(project: Project, progress: Progress) -> list[str]:
+    """Read every encoding of the cache; forget those that are damaged, and return their files.
+
+    What is forgotten and still asked for is encoded anew by the next run of the stage.
+    """
+    rows = project.rows("SELECT key, kind, file FROM cache_entry ORDER BY key")
+    progress.start("verify", len(rows), "encodings")
+    damaged = []
+    for row in rows:
+        if not _sound(project, row):
+            damaged.append(row)
+        progress.advance(1, row["kind"])
+    forget(STAGE, project, [row["key"] for row in damaged])
+    state = f"{len(damaged)} of {len(rows)} encodings are damaged" if damaged else f"{len(rows)} encodings are sound"
+    progress.say(state)
+    return [row["file"] for row in damaged]
+
+
+def _sound(project: Project, row: Mapping[str, Any]) -> bool:
+    try:
+        read_encoding(project.path(row["file"]), row["kind"], row["key"])
+    except SakugaError:
+        return False
+    return True

@@ -28,6 +28,7 @@ def landscape_buckets(area: int, step: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(((w, h) for w, h in sizes if w >= h), key=lambda size: (size[1], size[0])))
 
 
+@lru_cache(maxsize=5000)  # many items are of few sizes
 def bucket_for(width: int, height: int, area_w: int, area_h: int, step: int, upscale: bool) -> tuple[int, int]:
     """The (width, height) an item of `width` x `height` is trained at within `area_w` x `area_h` pixels.
 

@@ -5,21 +5,21 @@ cards, sees exactly what an uninterrupted run on one card sees.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ...core.dataset import Encoded, latent_file, text_file
 from ...core.errors import SakugaError
 from ...core.family import Expert
+from ...core.noise import time_at
 from ...core.settings import TrainSettings
-from ...nn.flow import noise_for, order_for, stratified_u, time_at, uniform_for
+from ...nn.encodings import read_encoding
+from ...nn.flow import noise_for, order_for, stratified_u, uniform_for
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,15 @@ def together(draws: Sequence[Draw], most: int) -> list[list[int]]:
 
 def load(draws: Sequence[Draw], project: Path, device: torch.device) -> Batch:
     """Read the latents and texts of draws of one bucket from the cache, and draw their noise."""
-    latents = [_read(project / latent_file(draw.sample.latent), "latent").float() for draw in draws]
-    texts = [_read(project / text_file(draw.text), "text").float().to(device) for draw in draws]
+    latents = [_read(project, latent_file, "latent", draw.sample.latent) for draw in draws]
+    texts = [_read(project, text_file, "text", draw.text).to(device) for draw in draws]
     noise = [noise_for((1, *latent.shape), *draw.noise) for latent, draw in zip(latents, draws, strict=True)]
     t = torch.tensor([draw.t for draw in draws], dtype=torch.float32)
     return Batch(torch.stack(latents).to(device), torch.cat(noise).to(device), t.to(device), texts)
 
 
-def _read(path: Path, name: str) -> Tensor:
-    try:
-        return load_file(path)[name]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise SakugaError(
-            f"{path.name} is missing from the cache or damaged; delete it and run `sakuga cache`"
-        ) from error
+def _read(project: Path, file_of: Callable[[str], str], name: str, key: str) -> Tensor:
+    return read_encoding(project / file_of(key), name, key).float()
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:

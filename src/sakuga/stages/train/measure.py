@@ -9,8 +9,8 @@ import torch
 
 from ...core.dataset import Encoded
 from ...core.family import Expert
+from ...core.noise import time_at
 from ...core.settings import TrainSettings
-from ...nn import flow
 from .data import Draw, together
 
 LEVELS = 8  # noise levels, at the middles of equal shares of what training draws
@@ -26,7 +26,7 @@ def validation_draws(
     chosen = [held[k * len(held) // count] for k in range(count)]
     draws: dict[float, list[Draw]] = {}
     for n in range(LEVELS if chosen else 0):
-        t = flow.time_at((n + 0.5) / LEVELS, settings.time, shift, t_min=expert.t_min, t_max=expert.t_max)
+        t = time_at((n + 0.5) / LEVELS, settings.time, shift, t_min=expert.t_min, t_max=expert.t_max)
         draws[round(t, 6)] = [Draw(s, t, ("validation", s.key, n)) for s in chosen]
     return draws
 
