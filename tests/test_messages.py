@@ -37,7 +37,7 @@ REASONS = {
     "stages/adopt.py": ("_look", "_away", "_item", "_findings"),
     "stages/check.py": ("_work", "_file_findings", "_caption_findings"),
     "stages/export.py": ("_reason", "_stills"),
-    "stages/pick.py": ("_fault", "_unlike_wanted", "_work"),
+    "stages/pick.py": ("_fault", "_unlike_wanted", "_wrong_people", "_work"),
     "stages/plan.py": ("_work",),
 }
 

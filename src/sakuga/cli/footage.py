@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCORES = (
     "brightness", "motion", "camera", "subject", "drawings", "static", "black", "blank", "sharpness", "damage", "words",
-    "outlier", "outlier_rank", "outlier_why", "cluster", "duplicate_of",
+    "outlier", "outlier_rank", "outlier_why", "cluster", "duplicate_of", "shot_size", "people", "nude_score",
 )  # fmt: skip
 MOST_LISTED = 200  # shots
 COMMON = 0.05  # share of the shots from which a group of look-alikes is told
@@ -201,9 +201,10 @@ def _shot_rows(project: Project) -> list[dict[str, Any]]:
     query = """
     SELECT shot.name, film.file AS film, shot.first, shot.last, shot.seconds, shot.brightness, shot.motion, camera, subject,
            drawings, static, black, blank, sharpness, damage, words, outlier, outlier_rank, outlier_why, cluster,
-           duplicate_of, coalesce(pick.kept, 0) AS kept, coalesce(pick.reason, 'undecided') AS reason
+           duplicate_of, shot_size, people, nude_score, coalesce(pick.kept, 0) AS kept, coalesce(pick.reason, 'undecided') AS reason
     FROM shot JOIN film ON film.name = shot.film LEFT JOIN pick ON pick.shot = shot.name
-         LEFT JOIN shot_group ON shot_group.shot = shot.name ORDER BY shot.film, shot.first"""
+         LEFT JOIN shot_group ON shot_group.shot = shot.name LEFT JOIN subject AS who ON who.shot = shot.name
+    ORDER BY shot.film, shot.first"""
     return [row | {"kept": bool(row["kept"])} for row in project.rows(query)]
 
 

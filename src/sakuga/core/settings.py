@@ -69,6 +69,19 @@ class OverlaySettings(Settings):
     read: bool = setting(False, "Read burned-in words by RapidOCR (sakuga[ocr]), in the film's full size")
 
 
+ShotSize = Literal[
+    "extreme close-up", "close-up", "medium close-up", "medium shot", "full shot", "long shot", "none"
+]  # fmt: skip
+
+
+class SubjectSettings(Settings):
+    """Who is in a shot: how many people, how near, whether nude. A tag that by itself leaves nothing out."""
+
+    read: Literal["off", "nudenet"] = setting(
+        "off", "Look for faces and bodies by NudeNet (sakuga[subjects], AGPL-3.0), made for photographs"
+    )
+
+
 class AlikeSettings(Settings):
     """Telling which shots look alike."""
 
@@ -110,6 +123,11 @@ class PickSettings(Settings):
     recurring: bool = setting(False, "Take also shots that stand in another film too, as an opening does")
     duplicates: bool = setting(True, "Take also a shot that is shown again, as a flashback does")
     max_words: float = setting(1.0, "Leave out shots with burned-in words for more of their time than this", ge=0, le=1)
+    shot_sizes: tuple[ShotSize, ...] = setting(
+        (), "Take only shots of these sizes, by subjects.read (none: without a face); all by default"
+    )
+    max_people: int | None = setting(None, "Leave out shots with more people at once, by subjects.read", ge=0)
+    nudity: Literal["keep", "drop"] = setting("keep", "What becomes of shots with nudity, by subjects.read")
 
 
 OverlayFate = Literal["keep", "drop", "crop", "inpaint"]
@@ -342,6 +360,7 @@ class ProjectSettings(Settings):
     shots: ShotSettings = ShotSettings()
     overlays: OverlaySettings = OverlaySettings()
     alike: AlikeSettings = AlikeSettings()
+    subjects: SubjectSettings = SubjectSettings()
     pick: PickSettings = PickSettings()
     export: ExportSettings = ExportSettings()
     caption: CaptionSettings = CaptionSettings()

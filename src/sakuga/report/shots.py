@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from ..core.files import write_atomic
 from ..core.project import Project
+from ..core.settings import ShotSize
 from ..stages.repeats import Part, parts
 
 FOLDER = "report"
@@ -24,8 +25,10 @@ Shot = dict[str, Any]
 
 _SHOTS = """
 SELECT shot.*, coalesce(pick.kept, 0) AS kept, coalesce(pick.rule, 'undecided') AS rule,
-  coalesce(pick.reason, 'undecided') AS reason, shot_group.cluster, shot_group.duplicate_of, shot_group.outlier_rank
+  coalesce(pick.reason, 'undecided') AS reason, shot_group.cluster, shot_group.duplicate_of, shot_group.outlier_rank,
+  who.shot_size, who.people, who.nude
 FROM shot LEFT JOIN pick ON pick.shot = shot.name LEFT JOIN shot_group ON shot_group.shot = shot.name
+  LEFT JOIN subject AS who ON who.shot = shot.name
 WHERE film = ? ORDER BY first
 """
 
@@ -61,6 +64,9 @@ class _Overview:
         self.rows: list[str] = []
         self.rules: Counter[str] = Counter()
         self.groups: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
+        self.people: Counter[int] = Counter()
+        self.nude = 0
         self.examples: dict[str, list[str]] = defaultdict(list)
         self.alike: dict[str, list[str]] = defaultdict(list)
         self.seconds = self.kept_seconds = 0.0
@@ -76,6 +82,10 @@ class _Overview:
             rule, group = _told(shot["rule"]), shot["cluster"]
             self.rules[rule] += 1
             _gather(self.examples[rule], shot)
+            if shot["shot_size"] is not None:
+                self.sizes[shot["shot_size"]] += 1
+                self.people[shot["people"]] += 1
+                self.nude += shot["nude"]
             if group:
                 self.groups[group] += 1
                 _gather(self.alike[group], shot)
@@ -98,7 +108,16 @@ class _Overview:
         if common:
             body += "<h2>Shown most</h2><p>Groups of shots that look alike: what there is much of is learnt most.</p>"
             body += "".join(f"<h3>{n:,} shots, {n / count:.0%}</h3>{_sheet(self.alike[group])}" for group, n in common)
-        return _page(f"{title}: shots", body)
+        return _page(f"{title}: shots", body + self._who())
+
+    def _who(self) -> str:
+        """Shots by size and by people, where that was asked for."""
+        if not self.sizes:
+            return ""
+        sizes = [_row((name, f"{self.sizes[name]:,}")) for name in get_args(ShotSize) if self.sizes[name]]
+        people = [_row((str(count), f"{shots:,}")) for count, shots in sorted(self.people.items())]
+        body = "<h2>Who is in them</h2>" + _table(("shot size", "shots"), sizes) + _table(("people", "shots"), people)
+        return body + (f"<p>Nudity in {self.nude:,} shots.</p>" if self.nude else "")
 
 
 def _gather(pictures: list[str], shot: Shot) -> None:
@@ -154,7 +173,8 @@ RULES = {  # what a page calls the rules of a pick
     "logo": "has a logo", "static": "stands still", "camera": "the camera is too fast", "subject": "too little moves",
     "drawings": "too few drawings", "blurred": "blurred",
     "damaged": "damaged by coding", "outlier": "unlike the rest in style", "duplicate": "shown twice",
-    "count": "beyond the count",
+    "count": "beyond the count", "unseen": "not looked at for people", "size": "another shot size",
+    "people": "too many people", "nude": "has nudity",
 }  # fmt: skip
 
 

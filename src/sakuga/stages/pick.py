@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import picks
+from ..core.errors import SakugaError
 from ..core.overlays import over
 from ..core.project import Project
 from ..core.settings import PickSettings
@@ -26,12 +27,19 @@ class Fault(NamedTuple):
 _SHOTS = """
 SELECT name, film, first, last, seconds, brightness, words, blank, static, camera, subject,
   drawings, sharpness, damage,
-  duplicate_of, share, coalesce(outlier_rank, 0) AS outlier_rank, outlier_why, hex(features) AS features
-FROM shot LEFT JOIN shot_group ON shot_group.shot = shot.name ORDER BY film, first"""
+  duplicate_of, share, coalesce(outlier_rank, 0) AS outlier_rank, outlier_why, hex(features) AS features,
+  people, shot_size, nude, nude_score
+FROM shot LEFT JOIN shot_group ON shot_group.shot = shot.name LEFT JOIN subject AS who ON who.shot = shot.name
+ORDER BY film, first"""
 
 
 def _items(project: Project, settings: PickSettings) -> list[Item]:
     """One item: the choice is over all shots at once, since `count` is shared between films."""
+    asked = _asks_who(settings)
+    if asked and project.settings.subjects.read == "off":
+        raise SakugaError(
+            f"pick.{asked} asks who is in a shot, and subjects.read is off; set it to nudenet and run `sakuga shots`"
+        )
     shots = project.rows(_SHOTS)
     for shot in shots:
         shot["recurs"] = _recurs(project, shot)
@@ -39,6 +47,12 @@ def _items(project: Project, settings: PickSettings) -> list[Item]:
     verdicts = picks.decided(project)
     facts = {"shots": shots, "verdicts": {name: list(v) for name, v in verdicts.items()}}
     return [Item("all", facts, facts)] if shots else []
+
+
+def _asks_who(settings: PickSettings) -> str:
+    """A setting that needs to know who is in a shot, where one is given."""
+    asked = {"shot_sizes": settings.shot_sizes, "max_people": settings.max_people is not None}
+    return next((name for name, is_set in (asked | {"nudity": settings.nudity == "drop"}).items() if is_set), "")
 
 
 def _overlaid(project: Project, shot: Mapping[str, Any]) -> str:
@@ -144,6 +158,20 @@ def _unlike_wanted(shot: Shot, settings: PickSettings) -> Fault | None:
     if shot["outlier_rank"] >= settings.max_outlier:
         rank = f"{shot['outlier_rank']:.0%} of the shots"
         return Fault("outlier", f"stands out by its {shot['outlier_why']}, more than {rank}")
+    return _wrong_people(shot, settings) if _asks_who(settings) else None
+
+
+def _wrong_people(shot: Shot, settings: PickSettings) -> Fault | None:
+    """Why a shot is left out for who is in it."""
+    if shot["shot_size"] is None:
+        return Fault("unseen", "none of its pictures was looked at for people")
+    if settings.shot_sizes and shot["shot_size"] not in settings.shot_sizes:
+        told = "without a face" if shot["shot_size"] == "none" else f"of the size {shot['shot_size']}"
+        return Fault("size", f"{told}, none of the shot sizes asked for")
+    if settings.max_people is not None and shot["people"] > settings.max_people:
+        return Fault("people", f"{shot['people']} people at once, more than {settings.max_people}")
+    if settings.nudity == "drop" and shot["nude"]:
+        return Fault("nude", f"somebody seems nude in it, told with a score of {shot['nude_score']:.2f}")
     return None
 
 
