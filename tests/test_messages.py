@@ -17,7 +17,7 @@ SRC = Path(sakuga.__file__).parent
 TESTS = Path(__file__).parent
 
 # Calls that make an error, and which of their arguments is the sentence.
-ERRORS = {"SakugaError": 0, "ValueError": 0, "_unreadable": 1}
+ERRORS = {"SakugaError": 0, "Halt": 0, "_Passing": 0, "ValueError": 0, "_unreadable": 1}
 UNTOLD = {"nn/pickles.py"}  # of its ValueErrors nobody hears: one sentence stands for all of them
 
 # Functions and constants that say otherwise why something is set aside, left out or reported: every text of three words
@@ -33,6 +33,7 @@ REASONS = {
     "core/settings.py": ("explain",),
     "core/stage.py": ("attempt", "STOPPED"),
     "core/stale.py": ("stale", "_why", "_changes"),
+    "nn/vision.py": ("_too_large",),
     "doctor.py": ("_python", "_packages", "_torch", "_codec", "_disk", "_project"),
     "stages/adopt.py": ("_look", "_away", "_item", "_findings"),
     "stages/check.py": ("_work", "_file_findings", "_caption_findings"),
@@ -47,9 +48,11 @@ HANDED_ON = {
     "core/media/film.py: _why(error)",
     "core/prompts.py: f\"line {number}: --{name} ({flag.field}) takes {flag.wants}, not '{value}'\"",
     "core/prompts.py: f'{path}: {error}'",
+    "core/server.py: f'it answered {status} {said}'.rstrip()",
     "core/settings.py: f'{origin}: {explain(error, ProjectSettings)}'",
     "core/settings.py: explain(error, type(settings))",
     "doctor.py: f'{errors[0].check}: {errors[0].found}; {errors[0].remedy}'",
+    "nn/vision.py: _too_large(source, dtype, chosen)",
     "stages/adopt.py: facts['fault']",
     "stages/cache.py: next(iter(faults.values()))",
 }

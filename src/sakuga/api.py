@@ -192,19 +192,22 @@ def adopt(
 
 
 def caption(
-    project: Project, *, item: Iterable[str] = (), again: bool = False,
+    project: Project, *, item: Iterable[str] = (), rule: Iterable[str] = (), again: bool = False,
     progress: Progress | None = None, **settings: Any,
 ) -> "Summary":  # fmt: skip
     """Write a caption for every item that has none from a person.
 
-    `item` names items, or patterns of them, and leaves the others as they are. `again` does anew what is up to date too; a
-    person's words stay in every case.
+    `item` names items, or patterns of them, and leaves the others as they are. `rule` does anew those in whose captions
+    one of these rules of lint finds something, `again` what is up to date too; a person's words stay in every case.
     """
     from .core.stage import run
 
-    base = change(project.settings.caption, settings)
+    base, rules = change(project.settings.caption, settings), list(rule)
+    wanted = _chosen(project, list(item))
+    if rules:
+        wanted &= {found for name in rules for found in lint_hits(project, name)}
     with project.writing("caption"):
-        return run(stage("caption"), project, base, progress, only=_chosen(project, list(item)), again=again)
+        return run(stage("caption"), project, base, progress, only=wanted.__contains__, again=again or bool(rules))
 
 
 def caption_prompts(project: Project) -> list[Path]:
@@ -215,15 +218,17 @@ def caption_prompts(project: Project) -> list[Path]:
         return write_prompts(project.folder)
 
 
-def _chosen(project: Project, patterns: Sequence[str]) -> Callable[[str], bool]:
+def _chosen(project: Project, patterns: Sequence[str]) -> set[str]:
     """Which items patterns mean; all without any."""
     names = [row["name"] for row in project.rows("SELECT name FROM item")]
     wanted = set(names) if not patterns else set()
     for pattern in patterns:
         if not (found := fnmatch.filter(names, pattern)):
-            raise SakugaError(f"no item is named '{pattern}'{nearest(pattern, names)}; `sakuga caption --json` lists them")
+            raise SakugaError(
+                f"no item is named '{pattern}'{nearest(pattern, names)}; `sakuga caption --json` lists them"
+            )
         wanted.update(found)
-    return wanted.__contains__
+    return wanted
 
 
 def lint(project: Project, rules: Iterable[str] = (), items: Iterable[str] = ()) -> list[dict[str, Any]]:
@@ -263,8 +268,7 @@ def _linted(project: Project, patterns: Iterable[str]) -> set[str] | None:
     asked = list(patterns)
     if not asked:
         return None
-    wanted = _chosen(project, asked)
-    return {row["name"] for row in project.rows("SELECT name FROM item") if wanted(row["name"])}
+    return _chosen(project, asked)
 
 
 def check(project: Project, *, progress: Progress | None = None, **settings: Any) -> list[dict[str, Any]]:

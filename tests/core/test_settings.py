@@ -10,6 +10,7 @@ from sakuga.core.errors import SakugaError
 from sakuga.core.family import MEMBERS
 from sakuga.core.settings import (
     CaptionSettings,
+    CaptionWay,
     ExportSettings,
     GenerateSettings,
     ModelSettings,
@@ -148,6 +149,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     for name, field in model.model_fields.items():
         if name == "sections":
             keys |= leaves(Section, "sections.NAME.")
+        elif field.annotation is CaptionWay:  # the same settings again, for a kind
+            keys.add(f"{prefix}{name}.KEY")
         elif isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             keys |= leaves(field.annotation, f"{prefix}{name}.")
         else:
@@ -198,3 +201,14 @@ def test_defaults_are_valid_for_every_model() -> None:
 def test_one_number_is_the_side_of_a_square() -> None:
     settings = parse({"sections": {"a": {"resolution": 512}}}, "sakuga.toml")
     assert settings.sections["a"].resolution == (512, 512)
+
+
+def test_a_kind_has_caption_settings_of_its_own_where_it_says_so() -> None:
+    caption = parse({"caption": {"backend": "server", "frames": 4, "stills": {"backend": "model"}}}, "x").caption
+    assert (caption.way("still").backend, caption.way("still").frames) == ("model", 4)
+    assert (caption.way("clip").backend, caption.way("clip").size) == ("server", 768)
+    changed = change(caption, {"size": 100, "stills": {"frames": 2}})
+    assert changed.way("still") == change(CaptionWay(), {"backend": "model", "frames": 2, "size": 100})
+    assert changed.way("clip") == change(CaptionWay(), {"backend": "server", "frames": 4, "size": 100})
+    with pytest.raises(SakugaError, match="frame is not a setting; did you mean frames?"):
+        change(caption, {"stills": {"frame": 2}})

@@ -10,9 +10,8 @@ from sakuga import api
 from sakuga.core import captions
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project, change_config
-from sakuga.core.settings import CaptionSettings
-from sakuga.stages import caption as stage
-from sakuga.stages.caption import from_template
+from sakuga.stages.caption import backends, filled
+from sakuga.stages.caption.backends import Shown, measured
 
 CLIP, STILL = "clips/film_000000", "stills/film_000012"
 
@@ -53,14 +52,14 @@ def test_words_that_cannot_be_read_are_left_as_they_are(exported: Project) -> No
 
 def edited_at_work(monkeypatch: pytest.MonkeyPatch, edit: Callable[[], object]) -> None:
     """Do what a person does in an editor while the words of the clip are being made."""
-    make = stage.from_template
 
-    def slow(facts: Any, settings: CaptionSettings, opened: Any) -> str:
-        if facts["name"] == CLIP:
+    def slow(shown: Shown) -> str:
+        if shown.facts["name"] == CLIP:
             edit()
-        return make(facts, settings)
+        return measured(shown.facts)
 
-    monkeypatch.setitem(stage.CAPTIONERS, "template", stage.Captioner(slow))
+    own = backends.Backend(lambda project, way: backends.Opened(slow, "template"), ("template",))
+    monkeypatch.setitem(backends.BACKENDS, "template", own)
 
 
 @pytest.mark.parametrize("before", [None, "", "MyStyle. words of a person's\n"], ids=["template", "none", "person"])
@@ -175,8 +174,15 @@ def test_a_new_trigger_changes_the_templates_words_alone(exported: Project) -> N
     ],
 )
 def test_without_a_trigger_nothing_is_left_of_its_place(template: str, words: str) -> None:
-    facts = {"trigger": "", "kind": "clip", "film": "x", "seconds": 2.5, "brightness": 0.2, "motion": 0.5}
-    assert from_template(facts, CaptionSettings(template=template)) == words
+    facts: dict[str, Any] = {
+        "trigger": "",
+        "kind": "clip",
+        "film": "x",
+        "seconds": 2.5,
+        "brightness": 0.2,
+        "motion": 0.5,
+    }
+    assert filled(facts, template, measured(facts)) == words
 
 
 def test_an_unknown_place_in_a_template_is_refused(exported: Project) -> None:

@@ -24,6 +24,7 @@ MOST_DROPPED = 200  # likewise
 def caption(
     *,
     item: tuple[str, ...] = (),
+    rule: tuple[str, ...] = (),
     again: Annotated[bool, Parameter(negative="")] = False,
     write_prompts: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[s.CaptionWay | None, Options] = None,
@@ -33,6 +34,7 @@ def caption(
 
     Args:
         item: Only these items, by name or pattern
+        rule: Only those in whose captions these rules of `sakuga lint` find something; they are made anew
         again: Also those that are up to date; a person's words stay
         write_prompts: Only put the instructions that models are given into the project, to be edited
     """
@@ -45,7 +47,7 @@ def caption(
             show.say(f"edit {' and '.join(written)}; `sakuga caption` then makes its captions anew")
         return
     with common.open() as project, show.progress() as progress:
-        summary = api.caption(project, item=item, again=again, progress=progress, **s.given(settings))
+        summary = api.caption(project, item=item, rule=rule, again=again, progress=progress, **s.given(settings))
         from ..core import captions
 
         words = captions.current(project)

@@ -4,6 +4,7 @@ A setting exists only where a person has a reason to choose it; None means "deri
 Settings made with `affects=False` cannot change a result and stay outside fingerprints.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from string import Formatter
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -167,14 +168,50 @@ class ExportSettings(Settings):
     lossless: bool = setting(False, "Write clips without any loss (FFV1 in MKV), several times larger")
 
 
-class CaptionSettings(Settings):
-    """Writing a caption for every item that has none from a person."""
+class CaptionWay(Settings):
+    """How captions are written: by what, what it is shown, and what it is asked."""
 
-    backend: Literal["template", "describer"] = setting(
-        "template", "What tells the shot: template (light and motion, as measured) or describer (of the demo's world)"
-    )
+    backend: Literal["template", "describer", "server", "model", "command"] = setting(
+        "template", "What writes captions: template (light and motion, as measured), describer (of the demo's world), server "
+        "(OpenAI-compatible), model (on this machine, by transformers) or command (a program of yours)",
+    )  # fmt: skip
     template: str = setting(
-        "{trigger}. {shot}", "What a caption is made of: {trigger}, {shot} (what the backend tells), {film}, {seconds}"
+        "{trigger}. {shot}", "What a caption of template or describer is made of: {trigger}, {shot} (what it tells), {film}, "
+        "{seconds}",
+    )  # fmt: skip
+    model: str = setting(
+        "", "The name of the model at the server; for `model` its folder, or its name at the Hugging Face hub"
+    )
+    url: str = setting("http://localhost:8000/v1", "Address of the server", affects=False)
+    key_variable: str = setting(
+        "", "Environment variable that holds the server's key; the key itself belongs into no file", affects=False
+    )
+    command: tuple[str, ...] = setting(
+        (), "The program and its arguments; {frames} (a folder of PNG), {file} and {prompt} stand for what it is given, and "
+        "it reads the prompt from standard input too",
+    )  # fmt: skip
+    frames: int = setting(8, "Pictures shown of a clip, evenly over its length", ge=1, le=256)
+    size: int = setting(768, "Longest side of a picture that is shown", unit="pixels", ge=32, le=4096)
+    video: bool = setting(False, "Show a clip as video, where the server or model takes it, in place of its pictures")
+    hints: bool = setting(True, "Tell what was measured of the shot, so that no moving camera is called static")
+    max_tokens: int = setting(512, "Longest answer; one that is cut off there is set aside", unit="tokens", ge=16)
+    temperature: float | None = setting(
+        None, "How freely words are drawn; a server's own by default, the likeliest words of a model here", ge=0, le=2
+    )
+    seed: int | None = setting(None, "Seed of the words, where the server takes one", ge=0, lt=2**63)
+    extra: dict[str, Any] = setting({}, "More keys for the body of a request to the server, as its manual names them")
+    concurrency: int | None = setting(
+        None, "Questions, or commands, at once; 4 for a server by default, else 1", ge=1, le=256, affects=False
+    )
+    per_minute: float | None = setting(None, "Requests in a minute at most", gt=0, affects=False)
+    timeout: float = setting(180.0, "How long an answer may take", unit="s", gt=0, affects=False)
+    price_in: float | None = setting(
+        None, "Price of a million tokens read, so that the cost is told", ge=0, affects=False
+    )
+    price_out: float | None = setting(None, "Price of a million tokens written", ge=0, affects=False)
+    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+    precision: Literal["bf16", "fp16", "fp32"] | None = setting(
+        None, "Precision of a model here; bf16 on a GPU, fp32 on a CPU"
     )
 
     @field_validator("template")
@@ -185,6 +222,46 @@ class CaptionSettings(Settings):
             if name is not None and (name not in known or form or conversion):
                 raise ValueError(f"{{{name}}} is not one of {', '.join(f'{{{k}}}' for k in known)}")
         return template
+
+    @field_validator("url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+            raise ValueError(
+                "an address is like http://localhost:8000/v1, without a name, a key or a question mark in it"
+            )
+        return url
+
+    @field_validator("key_variable")
+    @classmethod
+    def _names_a_variable(cls, name: str) -> str:
+        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("a variable's name has letters, digits and underscores; a key itself never stands here")
+        return name
+
+
+class CaptionSettings(CaptionWay):
+    """Writing a caption for every item that has none from a person."""
+
+    clips: CaptionWay = Field(CaptionWay(), description="Any of the settings of caption, for clips alone")
+    stills: CaptionWay = Field(CaptionWay(), description="Any of the settings of caption, for stills alone")
+
+    def way(self, kind: Literal["clip", "still"]) -> CaptionWay:
+        """What holds for clips, or for stills: what their own group says, else what is said for both."""
+        both = CaptionWay.model_validate(self.model_dump(exclude_unset=True, exclude={"clips", "stills"}))
+        return change(both, given(self.clips if kind == "clip" else self.stills))
+
+    def that_matter(self) -> dict[str, Any]:
+        """Nothing for all items alike: each holds in its content what matters for its own kind and backend."""
+        return {}
+
+
+class LintSettings(Settings):
+    """Rules that captions are held to."""
+
+    off: tuple[str, ...] = setting((), "Rules that are not asked; `sakuga lint --rules` lists them")
+    words: tuple[str, ...] = setting((), "More words that name the style, of this project")
+    allow: tuple[str, ...] = setting((), "Words that are well as they are: what is found within them is not told")
 
 
 class CheckSettings(Settings):
@@ -364,6 +441,7 @@ class ProjectSettings(Settings):
     pick: PickSettings = PickSettings()
     export: ExportSettings = ExportSettings()
     caption: CaptionSettings = CaptionSettings()
+    lint: LintSettings = LintSettings()
     check: CheckSettings = CheckSettings()
     sections: dict[str, Section] = Field(default_factory=dict, description="Parts of the dataset")
     plan: PlanSettings = PlanSettings()
@@ -418,15 +496,19 @@ def change(settings: S, changes: Mapping[str, Any]) -> S:
     """`settings` with `changes` made; an unknown key or a bad value is one sentence."""
     if not changes:
         return settings
+    values = settings.model_dump(exclude_unset=True)  # so that what is given stays known from what is not
+    for name, value in changes.items():
+        mine = getattr(settings, name, None)
+        values[name] = change(mine, value) if isinstance(mine, Settings) and isinstance(value, Mapping) else value
     try:
-        return type(settings).model_validate(settings.model_dump() | dict(changes))
+        return type(settings).model_validate(values)
     except ValidationError as error:
         raise SakugaError(explain(error, type(settings))) from error
 
 
 def given(settings: Settings | None) -> dict[str, Any]:
     """Only what was given explicitly when `settings` was made: a command line's options."""
-    return {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+    return {} if settings is None else settings.model_dump(exclude_unset=True)
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
@@ -463,7 +545,9 @@ def describe(root: type[BaseModel] = ProjectSettings, prefix: str = "") -> Itera
     for name, field in root.model_fields.items():
         kinds = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(t, type)]
         group = next((t for t in kinds if issubclass(t, Settings)), None)
-        if group is not None:
+        if group is not None and issubclass(root, group):  # what is said once may be said anew for a part
+            yield {"key": f"{prefix}{name}.KEY", "default": None, "help": field.description, "unit": ""}
+        elif group is not None:
             yield from describe(group, f"{prefix}{name}.NAME." if group is Section else f"{prefix}{name}.")
         else:
             unit = _extra(field).get("unit", "")
