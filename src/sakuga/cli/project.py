@@ -1,13 +1,18 @@
 """Commands about the project as a whole: new, status, drops, restore, models, doctor, set, settings, demo."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .. import api
 from ..core import settings as s
 from ..core.project import CONFIG, change_config
 from . import show
 from .base import HERE, Common, app
+from .footage import MOST_LISTED
+
+_NUMBERS = re.compile(r"\S*\d\S*")  # and names that hold some: reasons that differ in nothing else are of one kind
 
 
 @app.command
@@ -59,6 +64,17 @@ def drops(*, common: Common = HERE) -> None:
         found = api.drops(project)
     if common.json:
         show.print_json(found)
+        return
+    if len(found) > MOST_LISTED:
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for drop in found:
+            groups.setdefault((drop["stage"], _NUMBERS.sub("", drop["reason"])), []).append(drop)
+        few = sorted(groups.values(), key=len, reverse=True)[:MOST_LISTED]
+        show.table(
+            ("stage", "dropped ", "one of them", "its reason"),
+            ((g[0]["stage"], len(g), g[0]["item"], g[0]["reason"]) for g in few),
+        )
+        show.say(f"{len(found):,} are left out, for {len(groups):,} kinds of reasons; --json lists them one by one")
         return
     show.table(("stage", "what", "reason"), ((d["stage"], d["item"], d["reason"]) for d in found))
     if not found:

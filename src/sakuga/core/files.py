@@ -6,13 +6,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from .errors import SakugaError
 
 CHUNK = 1 << 20
+SYNCED_AT_ONCE = 16  # files: a file system commits together what waits together, which is ten times as fast
 LONGEST_NAME = 255  # bytes
 
 
@@ -20,6 +22,15 @@ def fsync_file(path: Path) -> None:
     """Make the content of `path` durable."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def fsync_files(paths: Collection[Path]) -> None:
+    """Make the content of many files durable."""
+    if len(paths) == 1:
+        fsync_file(*paths)
+    elif paths:
+        with ThreadPoolExecutor(min(len(paths), SYNCED_AT_ONCE)) as threads:
+            list(threads.map(fsync_file, paths))
 
 
 def fsync_folder(folder: Path) -> None:
@@ -49,9 +60,13 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     fsync_folder(path.parent)
 
 
-def move_into_place(temporary: Path, final: Path) -> None:
-    """Make `temporary` durable and give it its final name, also where a folder of it is a link to another disk."""
-    fsync_file(temporary)
+def move_into_place(temporary: Path, final: Path, *, one_of_many: bool = False) -> None:
+    """Make `temporary` durable and give it its final name, also where a folder of it is a link to another disk.
+
+    With `one_of_many` the caller makes durable: the files before they move, their folders after.
+    """
+    if not one_of_many:
+        fsync_file(temporary)
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary.replace(final)
@@ -63,7 +78,8 @@ def move_into_place(temporary: Path, final: Path) -> None:
         fsync_file(beside)
         beside.replace(final)
         temporary.unlink()
-    fsync_folder(final.parent)
+    if not one_of_many:
+        fsync_folder(final.parent)
 
 
 def _beside(path: Path) -> Path:

@@ -69,7 +69,8 @@ class Stage(Generic[S]):
 
     `version` rises when the same input and settings would give another output. `gives` are tables whose rows of an
     item are replaced; `appends` are tables that only grow. With `context` the items run in this process, one after the
-    other, and share what it returns (a loaded model); else they run in parallel processes. With `parallel` too, as many
+    other, and share what it returns (a loaded model); else they run in parallel processes, if there are more
+    than `few`. With `parallel` too, as many
     threads as it says share the context: for work that waits for others, as a server does.
     """
 
@@ -83,6 +84,7 @@ class Stage(Generic[S]):
     appends: tuple[str, ...] = ()
     context: Callable[[Project, S], Any] | None = None
     unit: str = "items"
+    few: int = 0
     keeps: bool = False  # what was made for items that are no longer asked for stays (caches)
     lasting: bool = False  # what an item has stays while making it anew fails
     parallel: Callable[[S], int] = lambda settings: 1
@@ -188,19 +190,19 @@ def run(
                     done.append(item.key)
     finally:
         shutil.rmtree(project.folder / SCRATCH, ignore_errors=True)
-    return Summary(done, [i.key for i in items if i.key in fresh and i not in todo], failed, retired)
+    return Summary(done, [i.key for i in items if i.key in fresh and not (again and only(i.key))], failed, retired)
 
 
 def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item], progress: Progress) -> Outcomes:
     if not todo:
         return
     scratch = project.folder / SCRATCH
-    if stage.context is None:
+    if stage.context is None and len(todo) > stage.few:
         from .processes import in_processes
 
         yield from in_processes(stage.work, settings, todo, scratch, project.settings.workers, progress)
         return
-    context = stage.context(project, settings)
+    context = stage.context(project, settings) if stage.context else None
     reported = [0]
 
     def report(amount: int) -> None:
@@ -275,14 +277,7 @@ def _land(stage: Stage[S], project: Project, key: str, basis: str, outcome: Outc
         raise SakugaError(f"the disk gave up: {outcome.reason}; make room or mend it, then run the same command again")
     if outcome.files:
         _announce(stage, project.db, key, outcome.files)
-    for final, temporary in outcome.files.items():
-        try:
-            files.move_into_place(temporary, project.path(final))
-        except OSError as error:
-            raise SakugaError(
-                f"{project.path(final)} cannot be written: {error.strerror}; make room, change its rights, "
-                "or close what has it open, then run the same command again"
-            ) from error
+    _move(project, outcome.files)
     mark: dict[str, Any] = {"stage": stage.name, "item": key, "fingerprint": fingerprint_of(basis), "basis": basis}
     mark |= {"seconds": outcome.seconds}
     mark |= {"state": "failed" if outcome.reason else "done", "reason": outcome.reason, "traceback": outcome.traceback}
@@ -295,6 +290,23 @@ def _land(stage: Stage[S], project: Project, key: str, basis: str, outcome: Outc
                 _clear(stage, project.db, other)
         _write(stage, project.db, key, outcome, mark)
     sweep(project)
+
+
+def _move(project: Project, outputs: Mapping[str, Path]) -> None:
+    """Give files their names, durably: final name -> where it is."""
+    moved = dict.fromkeys(project.path(final).parent for final in outputs)
+    final = next(iter(outputs), "")
+    try:
+        files.fsync_files(outputs.values())
+        for final, temporary in outputs.items():
+            files.move_into_place(temporary, project.path(final), one_of_many=True)
+        for folder in moved:
+            files.fsync_folder(folder)
+    except OSError as error:
+        raise SakugaError(
+            f"{project.path(final)} cannot be written: {error.strerror}; make room, change its rights, "
+            "or close what has it open, then run the same command again"
+        ) from error
 
 
 def _announce(stage: Stage[S], db: sqlite3.Connection, key: str, finals: Iterable[str]) -> None:

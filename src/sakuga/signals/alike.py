@@ -5,6 +5,7 @@ Distances are computed block by block, so memory grows with the number of shots 
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 SAMPLED = 0.2  # seconds from one frame by which a shot is looked up to the next
 BANDS = 4  # parts of a hash of 16 bits; two pictures meet where one part is the same: surely up to three bits apart
 CROWD = 200  # pictures with one part in common; more of them are commonplace and tell no place
+ENOUGH = 8  # pictures met by that part; an opening of 300 films need not meet itself 45,000 times
 VOTE = 0.25  # seconds that pictures of one shot may disagree on how far apart two shots run
 LAGS = 6  # frames to either side by which the offset is mended
 SLACK = 3  # frames that two copies may be out of step, as at 24 and 25 frames a second over 3 s
 SHARE = 0.8  # of the shorter shot's frames that the longer one must show; one picture in common is no flashback
 IN_STEP = 0.6  # correlation of when the two change: another take of the same set-up moves at other moments
 LAYOUT_NEAR = 6.0  # levels: of standing shots, which cannot be told by when they change
+CERTAIN = 0.95  # of a shot's frames found in one other: none that has more is looked for
+TRIED = 4  # others that a shot is held against where one was found: all hundred copies show it as well
 AS_LONG = 0.9  # of the longer one's length: then the earlier is the original
 
 # what shots look like
@@ -69,18 +73,20 @@ def layout(tiny: np.ndarray, tint: np.ndarray) -> np.ndarray:
 
 
 def twins(shots: Sequence[Seen]) -> list[Twin]:
-    """The shots that are shown elsewhere too, each with the one that has most of its frames.
+    """The shots that are shown elsewhere too, each with the one that has most of its frames, or nearly all.
 
     Of two the longer is the original; of two about as long, the earlier in the list. Raises nothing; shots without
     pictures (of one colour) are nobody's twin.
     """
     best: dict[int, Twin] = {}
+    tried: Counter[int] = Counter()
     for one, two, offset in _candidates(shots):
-        share = shared(shots[one], shots[two], offset)
-        if share < SHARE:
-            continue
         shot, original = _younger(shots, one, two)
-        if shot not in best or share > best[shot].share:
+        if shot in best and (best[shot].share >= CERTAIN or tried[shot] >= TRIED):
+            continue
+        tried[shot] += 1
+        share = shared(shots[one], shots[two], offset)
+        if share >= SHARE and (shot not in best or share > best[shot].share):
             best[shot] = Twin(shot, original, share)
     return [best[shot] for shot in sorted(best)]
 
@@ -129,12 +135,15 @@ def _meeting(hashes: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndar
         part = (hashes >> np.uint64(16 * band)).astype(np.uint16)
         order = np.argsort(part, kind="stable")
         ordered = part[order]
+        asking, met = np.arange(len(order)), np.zeros(len(order), np.int16)
         for step in range(1, CROWD):
-            same = np.flatnonzero(ordered[step:] == ordered[:-step])
-            if not len(same):
+            asking = asking[: np.searchsorted(asking, len(order) - step)]
+            asking = asking[(ordered[asking + step] == ordered[asking]) & (met[asking] < ENOUGH)]
+            if not len(asking):
                 break
-            i, j = order[same], order[same + step]
+            i, j = order[asking], order[asking + step]
             near = (np.bitwise_count(hashes[i] ^ hashes[j]) <= PICTURE.near) & (owner[i] != owner[j])
+            met[asking[near]] += 1
             left.append(i[near])
             right.append(j[near])
     return np.concatenate(left), np.concatenate(right)

@@ -40,9 +40,9 @@ def _items(project: Project, settings: PickSettings) -> list[Item]:
         raise SakugaError(
             f"pick.{asked} asks who is in a shot, and subjects.read is off; set it to nudenet and run `sakuga shots`"
         )
-    shots = project.rows(_SHOTS)
+    shots, elsewhere = project.rows(_SHOTS), _elsewhere(project)
     for shot in shots:
-        shot["recurs"] = _recurs(project, shot)
+        shot["recurs"] = elsewhere.get(shot["name"], "")
         shot["overlaid"] = _overlaid(project, shot)
     verdicts = picks.decided(project)
     facts = {"shots": shots, "verdicts": {name: list(v) for name, v in verdicts.items()}}
@@ -64,17 +64,22 @@ def _overlaid(project: Project, shot: Mapping[str, Any]) -> str:
     return ""
 
 
-def _recurs(project: Project, shot: Mapping[str, Any]) -> str:
-    """The film that shows this shot too, where one shows the better part of it. What is only heard there too, a song, does
-    not count, nor what its own film shows again: of a flashback one is no more than the other."""
-    query = """
-    SELECT first, last, other FROM recurrence
-    WHERE film = ? AND first <= ? AND last >= ? AND other != film AND by != 'sound' ORDER BY other"""
-    frames = shot["last"] - shot["first"] + 1
-    for part in project.rows(query, shot["film"], shot["last"], shot["first"]):
-        if 2 * (min(part["last"], shot["last"]) - max(part["first"], shot["first"]) + 1) > frames:
-            return str(part["other"])
-    return ""
+# An opening that hundreds of films share has a row for each two of them, nearly all of one span. CROSS JOIN holds SQLite
+# to this order of the two, which is the one that its index serves.
+ELSEWHERE = """
+WITH part AS MATERIALIZED (
+  SELECT film, first, last, min(other) AS other FROM recurrence WHERE other != film AND by != 'sound'
+  GROUP BY film, first, last)
+SELECT shot.name, min(other) AS other FROM part CROSS JOIN shot
+  ON shot.film = part.film AND shot.first <= part.last AND shot.last >= part.first
+WHERE 2 * (min(part.last, shot.last) - max(part.first, shot.first) + 1) > shot.last - shot.first + 1 GROUP BY shot.name
+"""
+
+
+def _elsewhere(project: Project) -> dict[str, str]:
+    """Shots of which another film shows the better part too, and which film that is. What is only heard there too, a song,
+    does not count, nor what its own film shows again: of a flashback one is no more than the other."""
+    return {row["name"]: row["other"] for row in project.rows(ELSEWHERE)}
 
 
 def _work(facts: Mapping[str, Any], settings: PickSettings, scratch: Scratch) -> Rows:
@@ -93,11 +98,11 @@ def _work(facts: Mapping[str, Any], settings: PickSettings, scratch: Scratch) ->
             passing.append(shot)
     if not settings.duplicates:
         there = {shot["name"] for shot in kept + passing}
-        again = [shot for shot in passing if shot["duplicate_of"] in there]
-        for shot in again:
-            seen = f"{shot['share']:.0%} of it is shown in {shot['duplicate_of']} too"
-            rows.append(_row(shot, False, Fault("duplicate", seen)))
-        passing = [shot for shot in passing if shot not in again]
+        for shot in passing:
+            if shot["duplicate_of"] in there:
+                seen = f"{shot['share']:.0%} of it is shown in {shot['duplicate_of']} too"
+                rows.append(_row(shot, False, Fault("duplicate", seen)))
+        passing = [shot for shot in passing if shot["duplicate_of"] not in there]
     room = None if settings.count is None else max(0, settings.count - len(kept))
     chosen = {shot["name"] for shot in _spread(passing, room, kept)}
     for shot in passing:

@@ -1,12 +1,13 @@
 """repeats: which parts of a film other films have too, an opening in every episode, and what a film shows twice.
 
-Films are compared two by two, so that another film costs its own comparisons only. Told from the hashes of frames and
-the prints of sound that the pass over each film kept.
+Films are compared two by two, so that another film costs its own comparisons only, in parallel where there are many.
+Told from the hashes of frames and the prints of sound that the pass over each film kept.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations_with_replacement, compress, groupby
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ from ..core.stage import Item, Rows, Scratch, Stage
 from ..core.timeline import Timeline, unpack
 from ..signals.recurring import SOUND, Recurrence, Track, again, kind_of, shared, together
 from ..signals.sound import sound_track
+
+TILE = 32  # films that are compared with as many others before the next: a process keeps no more than those ready
+FEW = 200  # comparisons that are done before other processes have started
 
 
 class _Film(NamedTuple):
@@ -38,8 +42,10 @@ def _items(project: Project, settings: Settings) -> list[Item]:
     query = "SELECT film, times, rate, hashes, sound FROM timeline WHERE hashes IS NOT NULL ORDER BY film"
     films = project.rows(query)
     told = {film["film"]: _digest(film) for film in films}
+    pairs = list(combinations_with_replacement(range(len(films)), 2))
     items = []
-    for one, two in combinations_with_replacement(films, 2):
+    for i, j in sorted(pairs, key=lambda pair: (pair[0] // TILE, pair[1] // TILE)):
+        one, two = films[i], films[j]
         a, b = one["film"], two["film"]
         label = f"comparing {a} with {b}" if a != b else f"comparing {a} with itself"
         items.append(Item(f"{a}|{b}", {"one": told[a], "two": told[b]}, {"one": one, "two": two}, label=label))
@@ -54,24 +60,15 @@ def _digest(film: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _known(project: Project, settings: Settings) -> dict[str, _Film]:
-    """The context: films that were made ready for comparing."""
-    return {}
-
-
-def _ready(row: Mapping[str, Any], known: dict[str, _Film]) -> _Film:
-    name = row["film"]
-    if name not in known:
-        rate = Fraction(row["rate"]) if row["rate"] else None
-        shown = np.array([float(t) for t in Timeline(unpack(row["times"]), rate).shown])
-        picture = Track(shown, np.frombuffer(row["hashes"], np.uint64))
-        sound = Track(*sound_track(np.frombuffer(row["sound"] or b"", np.uint32)), SOUND)
-        known[name] = _Film(name, picture, sound)
-    return known[name]
+@lru_cache(2 * TILE)
+def _ready(film: str, times: bytes, rate: str | None, hashes: bytes, sound: bytes | None) -> _Film:
+    shown = np.array([float(t) for t in Timeline(unpack(times), Fraction(rate) if rate else None).shown])
+    heard = Track(*sound_track(np.frombuffer(sound or b"", np.uint32)), SOUND)
+    return _Film(film, Track(shown, np.frombuffer(hashes, np.uint64)), heard)
 
 
 def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Rows:
-    one, two = (_ready(facts[which], scratch.context) for which in ("one", "two"))
+    one, two = (_ready(**facts[which]) for which in ("one", "two"))
     if one is two:
         return {"recurrence": [_row(one, one, part, "picture", "repeat") for part in again(one.picture)]}
     rows = []
@@ -133,6 +130,6 @@ def _part(rows: list[dict[str, Any]]) -> Part:
 
 
 STAGE = Stage(
-    "repeats", version=2, takes="timeline", gives=("recurrence",), settings=Settings, items=_items, work=_work,
-    unit="comparisons", context=_known,
+    "repeats", version=3, takes="timeline", gives=("recurrence",), settings=Settings, items=_items, work=_work,
+    unit="comparisons", few=FEW,
 )  # fmt: skip
