@@ -392,7 +392,7 @@ class Encoder(torch.nn.Module):
 
 
 def tokens_of(path: Path) -> list[int]:
-    return TextDoor(Encoder(), text._tokenizer(path), TINY.text.length).tokens("a girl runs, 漫画 é")
+    return TextDoor(Encoder(), text.load_tokenizer(path), TINY.text.length).tokens("a girl runs, 漫画 é")
 
 
 @pytest.fixture(scope="module")
