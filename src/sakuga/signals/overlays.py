@@ -31,7 +31,14 @@ STROKES = 5.5  # cut by a row, on average: windows, trunks and the outlines of a
 STROKES_PER_HEIGHT = (0.85, 2.7)  # along the line: a letter is about as wide as high and has one or two; rain has more
 CALM = 0.3  # as many strokes beside the line, above or below, as in it: texture goes on both ways
 BESIDE = 0.35  # of the line's height: how far is looked above and below, less than the way to the next line
-TAILS = 0.3  # of the line's height: what d and g add to it above and below
+TAILS = 0.3  # of the line's height: what d and g add to it above and below at most
+TAIL_STROKES = 0.12  # of those of a line's middle row, that rows of tails have
+SPACE, SHORT_WORD = (
+    0.6,
+    1.5,
+)  # of the line's height: between two words, and how far outside of a line an I or a dash may be
+UPRIGHT = 0.5  # of the line's height that such a word covers
+OUTLINE = 0.05  # of the line's height, that the edge around letters takes
 
 # One place in several pictures
 ALIGNED = 0.02  # of the width: how near two left ends, middles or right ends are
@@ -78,7 +85,7 @@ def words_in(picture: np.ndarray) -> list[Words]:
             strokes = cv2.morphologyEx(seen, hat, _row(THICKEST, luma))
             for box in _bands(strokes, _row(WORD_GAP, luma), _row(SHORTEST_RUN, luma)):
                 if _is_text(seen, strokes, box, steeper):
-                    _add(found, _words(box, seen))
+                    _add(found, _words(_whole(strokes, box), seen))
     return found
 
 
@@ -174,11 +181,35 @@ def _is_text(luma: np.ndarray, strokes: np.ndarray, box: Box, steeper: float) ->
     return min(around) < CALM * float(line.mean())  # a line is lower than the picture: there is always one side
 
 
+def _whole(strokes: np.ndarray, box: Box) -> Box:
+    """A band with what sticks out of it: the tails of d and g, a short word before the others."""
+    x, y, w, h = box
+    level = np.quantile(strokes[y : y + h, x : x + w], STRONGEST) / 2
+    above, below = max(0, y - max(1, round(TAILS * h))), y + h + max(1, round(TAILS * h))
+    rows = np.count_nonzero(strokes[above:below, x : x + w] > level, axis=1)
+    top, bottom = _grown(rows >= TAIL_STROKES * np.median(rows[y - above :][:h]), y - above, y - above + h, 0)
+    top, bottom = above + top, above + bottom
+    reach = round(SHORT_WORD * h)
+    before, after = max(0, x - reach), x + w + reach
+    columns = np.count_nonzero(strokes[y : y + h, before:after] > level, axis=0)
+    left, right = _grown(columns >= UPRIGHT * h, x - before, x - before + w, round(SPACE * h))
+    return before + left, top, right - left, bottom - top
+
+
+def _grown(there: np.ndarray, first: int, after: int, gap: int) -> tuple[int, int]:
+    """A stretch first..after-1 of bool [N], grown at both ends over what is there, no more than `gap` apart."""
+    while (more := np.flatnonzero(there[max(0, first - 1 - gap) : first])).size:
+        first = max(0, first - 1 - gap) + int(more[0])
+    while (more := np.flatnonzero(there[after : after + 1 + gap])).size:
+        after += int(more[-1]) + 1
+    return first, after
+
+
 def _words(box: Box, luma: np.ndarray) -> Words:
-    """A line in pixels as words, with room for what sticks out above and below small letters."""
+    """A line in pixels as words, with room for their outline."""
     x, y, w, h = box
     height, width = luma.shape
-    top, bottom = max(0.0, y - TAILS * h), min(float(height), y + h + TAILS * h)
+    top, bottom = max(0.0, y - OUTLINE * h), min(float(height), y + h + OUTLINE * h)
     return Words(x / width, top / height, (x + w) / width, bottom / height)
 
 

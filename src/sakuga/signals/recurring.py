@@ -52,8 +52,9 @@ OUT_OF_STEP = 1.0  # from picture to sound of one part: the two may be muxed dif
 # what a part is
 EARLY, LATE = 0.25, 0.75  # of a film: the first and the last quarter
 SONG = 29.0  # seconds that an opening or an ending lasts at least: 30, of which the ends may be told a little late
-CARD = 15.0  # seconds that an eyecatch or a logo lasts at most
-LOGO_BY = 20.0  # seconds by which a studio's logo begins
+CARD = 15.0  # seconds that an eyecatch lasts at most
+LOGO = 5.5  # seconds that a studio's logo lasts at most: five, of which the ends may be told a little late
+OUTERMOST = 20.0  # seconds from a film's start by which a logo or a short opening begins, and from a logo to its end
 
 FOLLOW = 0.25  # share of a lag that is made up at once; films sped up from 24 to 25 frames/s lag by 2 ms a frame
 PLAIN_COUNTS = -0.1  # of agreeing: black may stand inside a part for some seconds, but is no part
@@ -230,19 +231,26 @@ def _without(sound: Recurrence, seen: Sequence[Recurrence]) -> list[Recurrence]:
 
 def kind_of(part: Recurrence, whole: float, other_whole: float) -> str:
     """What a part that two films of these lengths (s) share is by its places, as a guess: opening, ending, logo,
-    eyecatch, recap; empty where nothing is likely."""
-    long, short = part.last - part.first >= SONG, part.last - part.first <= CARD
+    eyecatch, recap; empty where nothing is likely.
+
+    At the very start what lasts up to `LOGO` is a studio's logo, anything longer an opening; later in the first quarter an
+    opening is as long as a song. An ending is too; up to `LOGO` at the very end is a logo. Short and in the middle of both
+    films is an eyecatch; what moved from elsewhere into the first quarter is a recap.
+    """
+    length = part.last - part.first
     early, other_early = part.first < EARLY * whole, part.other_first < EARLY * other_whole
     late, other_late = part.last > LATE * whole, part.other_last > LATE * other_whole
+    if early and other_early and max(part.first, part.other_first) < OUTERMOST:
+        return "logo" if length <= LOGO else "opening"
     if early and other_early:
-        at_once = max(part.first, part.other_first) < LOGO_BY
-        return "opening" if long else "logo" if short and at_once else ""
+        return "opening" if length >= SONG else ""
     if late and other_late:
-        return "ending" if long else ""
+        left = max(whole - part.last, other_whole - part.other_last)
+        return "ending" if length >= SONG else "logo" if length <= LOGO and left < OUTERMOST else ""
     if early:
         return "recap"
     middle = not (late or other_early or other_late)
-    return "eyecatch" if middle and short else ""
+    return "eyecatch" if middle and length <= CARD else ""
 
 
 def _told(matches: list[_Match], one: Track, two: Track) -> list[Recurrence]:

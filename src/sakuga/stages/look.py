@@ -65,5 +65,5 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
 
 
 STAGE = Stage(
-    "look", version=3, takes="film", gives=("timeline",), settings=Settings, items=_items, work=_work, unit="frames"
+    "look", version=4, takes="film", gives=("timeline",), settings=Settings, items=_items, work=_work, unit="frames"
 )

@@ -124,6 +124,6 @@ def _png(mask: np.ndarray) -> bytes:
 
 
 STAGE = Stage(
-    "overlays", version=1, takes="shot", gives=("overlay",), settings=OverlaySettings, items=_items, work=_work,
+    "overlays", version=2, takes="shot", gives=("overlay",), settings=OverlaySettings, items=_items, work=_work,
     unit="films",
 )  # fmt: skip
