@@ -128,6 +128,18 @@ def _newest_listed(project: Project) -> dict[str, float]:
     return {row["item"]: row["made"] for row in project.rows(newest, LISTING)}
 
 
+def write(project: Project, words: Mapping[str, tuple[str, str]], source: str) -> None:
+    """Put (.txt relative to the project, new words) of items in the place of what is there, as a person's edit.
+
+    `source` says by which command they said so. Should it end half way, the .txt tells the words, as any editor's does.
+    """
+    for name, (place, text) in words.items():
+        files.write_atomic(project.path(place), f"{text}\n")
+        row = {"item": name, "text": text, "source": source, "origin": PERSON, "made": time.time()}
+        with store.transaction(project.db):
+            store.insert(project.db, "caption", row)
+
+
 def take_listed(project: Project, words: Mapping[str, str]) -> None:
     """Note the words that a list of captions gives for items.
 
