@@ -1,0 +1,368 @@
+"""An import as a person makes it: folders adopted, samples counted, and a project that others can be exported from."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from interop_files import COMMANDS, DATASET, Write, clip, still
+from sakuga import api
+from sakuga.core import store
+from sakuga.core.errors import SakugaError
+from sakuga.core.project import Project, read_config
+from sakuga.interop.diffusion_pipe import read_diffusion_pipe
+from sakuga.interop.musubi import read_musubi
+
+MAPS = ["h:\\sets=disk"]
+
+
+@pytest.fixture
+def imported(write: Write, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The recipe, imported with the folders that are on this machine."""
+    monkeypatch.chdir(tmp_path)
+    done = api.import_config("musubi", write("d.toml", DATASET), [str(write("run.cmd", COMMANDS))], maps=MAPS)
+    return done.project
+
+
+def test_folders_are_adopted_once_and_sections_take_them(imported: Project) -> None:
+    assert imported.folder.name == "my_style"
+    names = {row["name"] for row in imported.rows("SELECT name FROM source_folder")}
+    assert names == {"768x768", "1920x1040"}
+    sections = imported.settings.sections
+    assert [section.folders for section in sections.values()] == [("768x768",), ("1920x1040",), ("1920x1040",)]
+    planned = api.plan(imported)
+    assert {name: n["samples"] for name, n in planned.sections.items()} == {"stills": 2, "clips": 6, "clips-2": 3}
+    assert imported.settings.train.save_every == 11  # steps of an epoch
+    report = (imported.folder / "import-report.txt").read_text(encoding="utf-8")
+    assert 'adopted as "1920x1040", 3 clips and stills' in report
+
+
+def test_steps_of_an_epoch_are_those_of_the_accumulation(write: Write, disk: Path, tmp_path: Path) -> None:
+    words = ["--gradient_accumulation_steps", "4", "--save_every_n_epochs", "2", "--max_train_epochs", "10"]
+    words += ["--lr_scheduler", "cosine", "--lr_warmup_steps", "0.1"]
+    done = api.import_config("musubi", write("d.toml", DATASET), words, into=tmp_path / "p", maps=[f"H:/sets={disk}"])
+    with done.project as project:
+        train = project.settings.train
+        assert (train.accumulation, train.save_every, train.warmup) == (4, 6, 3)  # of 11 samples, and of 28 steps
+
+
+def rows(project: Project, lengths: tuple[int, ...]) -> None:
+    """120 stills and 240 clips of 81 frames, the first of which have these lengths."""
+    whole = {"source": "adopted:x", "sha256": "0", "width": 1920, "height": 1040}
+    with store.transaction(project.db):
+        for n in range(120):
+            own = {"name": f"768x768/s{n:03}", "kind": "still", "file": f"s{n}.png", "frames": 1, "fps": "0"}
+            store.insert(project.db, "item", {**whole, **own, "folder": "768x768"})
+        for n in range(240):
+            frames = lengths[n] if n < len(lengths) else 81
+            own = {"name": f"1920x1040/c{n:03}", "kind": "clip", "file": f"c{n}.mp4", "frames": frames, "fps": "16"}
+            store.insert(project.db, "item", {**whole, **own, "folder": "1920x1040"})
+
+
+@pytest.mark.parametrize(("lengths", "samples"), [((), 1080), ((45, 45), 1078), ((44, 44), 1076)])
+def test_an_epoch_of_the_recipe(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: tuple[int, ...], samples: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = api.import_config("musubi", write("d.toml", DATASET), [str(write("run.cmd", COMMANDS))])
+    with done.project as project:
+        folders = [entry for entry in done.report.of("folder") if "not on this machine" in entry.note]
+        assert [entry.value for entry in folders] == ["H:/sets/images/768x768", "H:/sets/videos/1920x1040"]
+        rows(project, lengths)
+        planned = api.plan(project)
+        assert planned.samples == samples
+        assert [drop["item"] for drop in planned.dropped] == [f"1920x1040/c{n:03}" for n in range(len(lengths))]
+        assert {name: n["samples"] for name, n in planned.sections.items()}["clips"] == 480
+
+
+@pytest.mark.recipes
+@pytest.mark.parametrize(("lengths", "samples"), [((45, 45), 1078), ((44, 44), 1076)])
+def test_the_published_files_import_verbatim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: tuple[int, ...], samples: int
+) -> None:
+    files = Path(os.environ["SAKUGA_RECIPES"]).resolve()
+    monkeypatch.chdir(tmp_path)
+    words = [str(files / "ghibli.musubi.cmd")]
+    given_maps = [f"G:/samples/musubi-tuner/_studio_ghibli_wan14b_v01_sampling.txt={files / 'ghibli.sampling.txt'}"]
+    done = api.import_config("musubi", files / "ghibli.dataset.toml", words, maps=given_maps)
+    with done.project as project:
+        assert (project.settings.model, project.settings.train.prompts) == ("wan2.1-t2v-14b", "prompts.txt")
+        assert len(api.read_prompts(project.folder / "prompts.txt")) == 2
+        assert not [entry for entry in done.report if entry.kind == "refused" and entry.key != "folder"]
+        rows(project, lengths)
+        planned = api.plan(project)
+        assert planned.samples == samples
+        assert {drop["item"] for drop in planned.dropped} == {"1920x1040/c000", "1920x1040/c001"}
+    part = api.import_config("diffusion-pipe", files / "goldenboy.diffusion-pipe.toml")
+    with part.project as project:
+        assert project.settings.model == "wan2.2-i2v-a14b" and project.settings.train.experts == ("high",)
+
+
+def test_folders_that_come_later_have_the_names_that_were_expected(write: Write, disk: Path, tmp_path: Path) -> None:
+    done = api.import_config("musubi", write("d.toml", DATASET), into=tmp_path / "p")
+    with done.project as project:
+        assert done.items == 0
+        api.adopt(project, [disk / "images/768x768", disk / "videos/1920x1040"])
+        assert api.plan(project).samples == 2 + 6 + 3
+
+
+def test_another_rate_is_told(write: Write, disk: Path, tmp_path: Path) -> None:
+    clip(disk / "videos/1920x1040/fast.mp4", 48, rate=24)
+    done = api.import_config("musubi", write("d.toml", DATASET), into=tmp_path / "p", maps=[f"H:/sets={disk}"])
+    with done.project:
+        notes = [entry.note for entry in done.report.of("folder") if "not of 16 fps" in entry.note]
+    assert notes == ["1 of 4 clips are not of 16 fps, the first is of 24: theirs shows it 0.67 times as fast; Sakuga at its own "
+                     "speed, so that it has other frames"]  # fmt: skip
+
+
+def test_folders_below_are_told_and_inner_ones_come_first(write: Write, tmp_path: Path) -> None:
+    still(tmp_path / "a/x.png", 1)
+    still(tmp_path / "a/b/y.png", 2)
+    still(tmp_path / "a/c/z.png", 3)
+    entry = '[[datasets]]\nimage_directory = "{}"\nresolution = 256\n'
+    text = entry.format("a") + entry.format("a/b")
+    done = api.import_config("musubi", write("d.toml", text), into=tmp_path / "p")
+    with done.project as project:
+        api.plan(project)
+        samples = {(row["section"], row["item"]) for row in project.rows("SELECT section, item FROM sample")}
+        assert samples == {("stills", "a/x"), ("stills", "a/c/z"), ("stills-2", "b/y")}
+        told = [entry for entry in done.report.of("folder") if entry.kind == "differs"]
+        assert [entry.note for entry in told] == ["1 of them lie in folders below it, where theirs does not look"]
+
+
+def test_an_empty_folder_is_told(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    text = '[[datasets]]\nimage_directory = "empty"\nresolution = 256\n'
+    done = api.import_config("musubi", write("d.toml", text), into=tmp_path / "p")
+    with done.project:
+        assert any("holds no clip and no picture" in entry.note for entry in done.report.of("folder"))
+
+
+def test_a_project_is_filled_only_by_name(
+    write: Write, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    api.new("d", "wan2.1-t2v-14b", "Mine").close()
+    path = write("d.toml", DATASET)
+    with pytest.raises(SakugaError, match="holds a project already; say --into d to fill it"):
+        api.import_config("musubi", path, ["--task", "t2v-14B"])
+    with pytest.raises(SakugaError, match="is a project for wan2.1-t2v-14b, and the import is for wan2.2-t2v-a14b"):
+        api.import_config("musubi", path, into="d")
+    with api.import_config("musubi", path, ["--task", "t2v-14B"], into="d", maps=["H:/sets=disk"]).project as project:
+        assert project.settings.trigger == "Mine" and project.settings.train.rank == 4
+        assert list(project.settings.sections) == ["stills", "clips", "clips-2"]
+    assert list(read_config(tmp_path / "d" / "sakuga-before-import.toml").sections) == ["stills", "clips"]
+
+
+def test_prompts_come_along(write: Write, tmp_path: Path) -> None:
+    path = write("d.toml", DATASET)
+    write("p.txt", "# one\na girl --w 384 --h 384 --f 45 --d 7 --s 20\na boy --ci 3\n")
+    words = ["--sample_prompts", "p.txt", "--sample_every_n_steps", "50"]
+    with api.import_config("musubi", path, words, into=tmp_path / "p").project as project:
+        assert project.settings.train.prompts == "prompts.txt" and project.settings.train.preview_every == 50
+        assert api.read_prompts(project.folder / "prompts.txt")[0].frames == 45
+        assert 'preview prompts = "--ci 3"' in (project.folder / "import-report.txt").read_text(encoding="utf-8")
+    write("p.txt", "# nothing\n")
+    done = api.import_config("musubi", path, words, into=tmp_path / "q")
+    with done.project as project:
+        assert project.settings.train.prompts is None
+        assert done.report.of("preview prompts")[0].kind == "refused"
+
+
+def test_maps_and_trainers_are_checked(write: Write, imported: Project) -> None:
+    path = write("d.toml", DATASET)
+    with pytest.raises(SakugaError, match="--map 'H:' does not say what lies where"):
+        api.import_config("musubi", path, maps=["H:"])
+    with pytest.raises(SakugaError, match="'musubi-tuner' is no trainer whose files are read; did you mean musubi"):
+        api.import_config("musubi-tuner", path)
+    with pytest.raises(SakugaError, match="'aitoolkit' is no trainer to export for; did you mean ai-toolkit"):
+        api.export_config(imported, "aitoolkit")
+
+
+# Exports
+
+
+def test_an_export_for_musubi_links_the_dataset(imported: Project) -> None:
+    done = api.export_config(imported, "musubi")
+    assert [path.name for path in done.files] == ["dataset.toml", "train.sh", "train.bat"] and done.items == 5
+    clips = imported.folder / "exported/musubi/dataset/clips"
+    assert sorted(path.name for path in clips.iterdir())[:2] == ["1920x1040__c0.mp4", "1920x1040__c0.txt"]
+    source = imported.path(imported.rows("SELECT file FROM item WHERE name = '1920x1040/c0'")[0]["file"])
+    assert (clips / "1920x1040__c0.mp4").samefile(source)
+    assert (clips / "1920x1040__c0.txt").read_text(encoding="utf-8") == "a clip\n"
+    again = api.export_config(imported, "musubi")
+    assert again.files == done.files
+
+
+@pytest.mark.parametrize("script", ["train.sh", "train.bat"])
+def test_what_is_exported_for_musubi_comes_back(imported: Project, script: str) -> None:
+    api.export_config(imported, "musubi")
+    out = imported.folder / "exported/musubi"
+    draft = read_musubi(out / "dataset.toml", [str(out / script)], ())
+    sections = imported.settings.sections
+    assert [_bare(values) for values in draft.sections.values()] == [
+        _bare(section.model_dump(mode="json")) for section in sections.values()
+    ]
+    train = imported.settings.train
+    keys = (
+        "rank",
+        "alpha",
+        "learning_rate",
+        "eps",
+        "weight_decay",
+        "time",
+        "shift",
+        "seed",
+        "epochs",
+        "accumulation",
+        "max_norm",
+    )
+    assert {key: draft.settings[f"train.{key}"] for key in keys} == {key: getattr(train, key) for key in keys}
+    assert not [entry for entry in draft.report if entry.kind == "refused"]
+
+
+def _bare(values: dict[str, Any]) -> dict[str, Any]:
+    """A section's settings where they are not at their default, without its folder."""
+    from sakuga.core.settings import Section
+
+    told = Section.model_validate(values).model_dump(mode="json", exclude_defaults=True, exclude={"folders"})
+    return {key: value for key, value in told.items() if (key, value) != ("batch", 1)}
+
+
+RULES = st.sampled_from(["head", "chunk", "slide", "uniform", "full"])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    RULES, st.lists(st.sampled_from([1, 5, 21]), min_size=1, max_size=3, unique=True), st.integers(2, 9), st.integers(1, 3),
+    st.integers(1, 4), st.sampled_from([(384, 208), (512, 512), (832, 480)]), st.integers(1, 64), st.floats(1e-6, 1e-2),
+)  # fmt: skip
+def test_sections_and_settings_go_there_and_back(
+    imported: Project, rule: str, frames: list[int], number: int, repeats: int, batch: int, size: tuple[int, int], rank: int,
+    rate: float,
+) -> None:  # fmt: skip
+    """Whatever musubi-tuner can express is the same after an export and an import."""
+    from sakuga.interop.buckets import musubi_sizes
+
+    values: dict[str, Any] = {
+        "folders": ("1920x1040",),
+        "items": "clips",
+        "resolution": size,
+        "sizes": musubi_sizes(*size),
+    }
+    values |= {"nearest": "aspect", "upscale": True, "rule": rule, "repeats": repeats, "batch": batch}
+    values |= {"slide": {"stride": number}, "uniform": {"count": number}, "full": {"max_frames": number * 8}}.get(
+        rule, {}
+    )
+    values |= {"frames": sorted(frames)} if rule != "full" else {}
+    from sakuga.core.settings import Section
+
+    section = Section.model_validate(values)
+    train = imported.settings.train.model_copy(
+        update={"rank": rank, "alpha": float(rank), "learning_rate": rate, "accumulation": 2 * batch}
+    )
+    imported.settings = imported.settings.model_copy(update={"sections": {"clips": section}, "train": train})
+    out = imported.folder / "there"
+    api.export_config(imported, "musubi", out)
+    draft = read_musubi(out / "dataset.toml", [str(out / "train.sh")], ())
+    assert [_bare(found) for found in draft.sections.values()] == [_bare(section.model_dump(mode="json"))]
+    back = {key: draft.settings[f"train.{key}"] for key in ("rank", "alpha", "accumulation", "learning_rate")}
+    assert back == {"rank": rank, "alpha": rank, "accumulation": 2 * batch, "learning_rate": pytest.approx(rate)}
+
+
+def test_what_is_exported_for_diffusion_pipe_comes_back(imported: Project) -> None:
+    done = api.export_config(imported, "diffusion-pipe")
+    kinds = {(entry.key, entry.kind) for entry in done.report}
+    assert {
+        ("sections.clips-2.rule", "refused"),
+        ("sections.clips.frames", "refused"),
+        ("train.seed", "refused"),
+    } <= kinds
+    draft = read_diffusion_pipe(imported.folder / "exported/diffusion-pipe/config.toml", (), ())
+    stills, clips, motion = draft.sections.values()
+    sizes = {name: [list(size) for size in section.sizes] for name, section in imported.settings.sections.items()}
+    assert (stills["items"], stills["sizes"]) == ("stills", sizes["stills"])
+    assert (clips["items"], clips["frames"], clips["sizes"]) == ("clips", [21], sizes["clips"])
+    assert (motion["frames"], motion["sizes"], motion["rule"]) == ([45], sizes["clips-2"], "head")
+    train = imported.settings.train
+    keys = ("rank", "learning_rate", "eps", "weight_decay", "time", "shift", "epochs", "accumulation", "max_norm")
+    assert {key: draft.settings[f"train.{key}"] for key in keys} == {key: getattr(train, key) for key in keys}
+    assert len(set(draft.folders.values())) == 3  # its caches lie in them
+
+
+def test_a_job_for_ai_toolkit(imported: Project) -> None:
+    (path,) = api.export_config(imported, "ai-toolkit").files
+    job = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (process,) = job["config"]["process"]
+    assert (job["job"], process["type"], process["model"]["arch"]) == ("extension", "sd_trainer", "wan21")
+    assert process["network"] == {"type": "lora", "linear": 32, "linear_alpha": 32.0}
+    train = process["train"]
+    assert (train["lr"], train["timestep_type"], train["steps"]) == (5e-5, "shift", 50 * 11)
+    assert [(d["num_frames"], d["resolution"]) for d in process["datasets"]] == [(1, [768]), (21, [565]), (45, [283])]
+    assert all(Path(d["folder_path"]).is_dir() for d in process["datasets"])
+
+
+def test_two_experts_are_two_trainings(imported: Project) -> None:
+    imported.settings = imported.settings.model_copy(update={"model": "wan2.2-t2v-a14b"})
+    api.export_config(imported, "musubi")
+    script = (imported.folder / "exported/musubi/train.sh").read_text(encoding="utf-8")
+    assert (
+        script.count("wan_train_network.py") == 2 and "--min_timestep 875" in script and "--max_timestep 875" in script
+    )
+    out = imported.folder / "exported/musubi"
+    back = read_musubi(out / "dataset.toml", [str(out / "train.sh")], ())
+    assert (back.model, back.settings["train.experts"]) == ("wan2.2-t2v-a14b", ["high", "low"])
+    assert not [entry for entry in back.report if entry.kind == "refused"]
+    files = [path.name for path in api.export_config(imported, "diffusion-pipe").files]
+    assert files == ["dataset.toml", "config-high.toml", "config-low.toml"]
+    high = read_diffusion_pipe(imported.folder / "exported/diffusion-pipe/config-high.toml", (), ())
+    assert (high.model, high.settings["train.experts"]) == ("wan2.2-t2v-a14b", ["high"])
+    (job,) = api.export_config(imported, "ai-toolkit").files
+    kinds = yaml.safe_load(job.read_text(encoding="utf-8"))["config"]["process"][0]["model"]["model_kwargs"]
+    assert kinds == {"train_high_noise": True, "train_low_noise": True}
+
+
+def test_clips_of_another_rate_get_a_folder_of_their_own(imported: Project, disk: Path) -> None:
+    clip(disk / "videos/1920x1040/fast.mp4", 72, rate=24)
+    api.adopt(imported)
+    api.export_config(imported, "musubi")
+    text = (imported.folder / "exported/musubi/dataset.toml").read_text(encoding="utf-8")
+    assert "clips-24fps" in text and "source_fps = 24.0" in text
+
+
+def test_what_cannot_be_exported(imported: Project, disk: Path, tmp_path: Path) -> None:
+    (disk / "videos/1920x1040/c0.txt").unlink()
+    imported.db.execute("DELETE FROM caption WHERE item = '1920x1040/c0'")
+    done = api.export_config(imported, "musubi")
+    assert [entry.note for entry in done.report.of("item 1920x1040/c0")] == ["it has no caption; run `sakuga caption`"]
+    (disk / "videos/1920x1040/c1.mp4").unlink()
+    with pytest.raises(SakugaError, match="c1.mp4 has gone since it became an item"):
+        api.export_config(imported, "musubi", tmp_path / "other")
+    imported.settings = imported.settings.model_copy(update={"model": "tiny"})
+    told = {
+        "musubi": "musubi-tuner does not train Tiny Wan; it trains wan2.1",
+        "diffusion-pipe": "diffusion-pipe does not train Tiny Wan; it trains the models",
+        "ai-toolkit": "ai-toolkit does not train Tiny Wan; it trains wan2.1",
+    }
+    for trainer, sentence in told.items():
+        with pytest.raises(SakugaError, match=sentence):
+            api.export_config(imported, trainer)
+
+
+def test_an_empty_project_exports_nothing(tmp_path: Path) -> None:
+    with (
+        api.new(tmp_path / "p", "wan2.1-t2v-14b") as project,
+        pytest.raises(SakugaError, match="there is nothing to export: no section"),
+    ):
+        api.export_config(project, "musubi")
+
+
+def test_single_frames_alone_are_nothing_for_diffusion_pipe(imported: Project) -> None:
+    section = imported.settings.sections["clips"].model_copy(update={"frames": (1,)})
+    imported.settings = imported.settings.model_copy(update={"sections": {"clips": section}})
+    with pytest.raises(SakugaError, match="there is nothing that diffusion-pipe could train on"):
+        api.export_config(imported, "diffusion-pipe")
