@@ -53,10 +53,14 @@ STAGES = (
     "export",
     "adopt",
     "caption",
+    "inspect",
     "check",
     "plan",
     "cache",
 )
+
+
+SEVERITIES = ("error", "warning", "advice")
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -202,7 +206,7 @@ def caption(
     """
     from .core.stage import run
 
-    base, rules = change(project.settings.caption, settings), list(rule)
+    base, rules = project.settings.caption.asked(settings), list(rule)
     wanted = _chosen(project, list(item))
     if rules:
         wanted &= {found for name in rules for found in lint_hits(project, name)}
@@ -272,14 +276,18 @@ def _linted(project: Project, patterns: Iterable[str]) -> set[str] | None:
 
 
 def check(project: Project, *, progress: Progress | None = None, **settings: Any) -> list[dict[str, Any]]:
-    """What is wrong with the dataset: {item, severity, rule, reason} of each finding, and of each item set aside."""
-    _locked(project, "check", settings, progress)
-    found = project.rows("SELECT item, severity, rule, reason FROM finding ORDER BY severity, item, rule")
+    """What is wrong with the dataset, the worst first: {item, severity, rule, reason} of each finding, and of each item that
+    was set aside. Severity is error, warning or advice."""
+    with project.writing("check"):
+        _run(project, "inspect", {}, progress)
+        _run(project, "plan", {}, progress)
+        _run(project, "check", settings, progress)
+    found = project.rows("SELECT item, severity, rule, reason FROM finding ORDER BY item, rule")
     failed = project.rows("SELECT stage, item, reason FROM work WHERE state = 'failed' ORDER BY stage, item")
-    aside = [
+    found += [
         {"item": f["item"], "severity": "error", "rule": f"{f['stage']}-failed", "reason": f["reason"]} for f in failed
     ]
-    return found + aside
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding["severity"]))
 
 
 def status(project: Project) -> dict[str, Any]:

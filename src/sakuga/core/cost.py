@@ -16,6 +16,7 @@ from .family import Member, Transformer
 GB = 1e9
 # Bytes of a trained parameter: itself, its gradient and two moments of AdamW, all in fp32.
 TRAINED_BYTES = 16
+WEIGHT_BYTES = {"bf16": 2, "fp32": 4}
 # Values a token that one block holds while its backward pass runs, in widths d and f: norms, q, k, v, outputs, gates and
 # their gradients; the hidden layer before and after its activation, and its gradient.
 WORKING_D, WORKING_F = 16, 3

@@ -10,8 +10,8 @@ from .project import Project
 
 SHARE = 0.5  # of a shot that a clip must cover for the shot's movement to be its own
 
-# Told by check itself, or of the set: an item's check must not be done anew because another's caption changed.
-NOT_CHECKED = ("empty", "trigger-missing", "trigger-common", "stock-phrase", "near-identical")
+# Told by check itself; how like each other captions are is told where they are read one by one.
+NOT_CHECKED = ("empty", "trigger-missing", "stock-phrase", "near-identical")
 
 QUERY = """
 SELECT item.name, item.kind, item.tags, item.shot, item.first, item.last, shot.first AS shot_first,

@@ -206,6 +206,32 @@ CREATE TABLE retouch (
 """
 
 _SCHEMA_4 = """
+CREATE TABLE told (
+  source TEXT NOT NULL, item TEXT NOT NULL, severity TEXT NOT NULL CHECK (severity IN ('error', 'warning', 'advice')),
+  rule TEXT NOT NULL, reason TEXT NOT NULL);
+INSERT INTO told SELECT source, item, severity, rule, reason FROM finding;
+DROP TABLE finding;
+ALTER TABLE told RENAME TO finding;
+CREATE INDEX finding_source ON finding (source);
+CREATE TABLE item_look (item TEXT PRIMARY KEY, source TEXT NOT NULL, hashes BLOB NOT NULL);
+CREATE INDEX item_look_source ON item_look (source);
+-- a person's: what they tagged, and which captions they have looked at ('shown' in a batch, then 'seen')
+CREATE TABLE item_tag (
+  item TEXT NOT NULL, tag TEXT NOT NULL, present INTEGER NOT NULL, made REAL NOT NULL, PRIMARY KEY (item, tag)) WITHOUT ROWID;
+CREATE TABLE review (
+  id INTEGER PRIMARY KEY, item TEXT NOT NULL, caption INTEGER NOT NULL, act TEXT NOT NULL CHECK (act IN ('shown', 'seen')),
+  batch INTEGER NOT NULL, made REAL NOT NULL, undone REAL);
+CREATE INDEX review_caption ON review (caption);
+-- what another captioner says: in words of its own, and of each claim of a caption
+CREATE TABLE opinion (item TEXT PRIMARY KEY, source TEXT NOT NULL, text TEXT NOT NULL, origin TEXT NOT NULL, made REAL NOT NULL);
+CREATE INDEX opinion_source ON opinion (source);
+CREATE TABLE claim (
+  source TEXT NOT NULL, item TEXT NOT NULL, number INTEGER NOT NULL, text TEXT NOT NULL, caption TEXT NOT NULL,
+  answer TEXT NOT NULL CHECK (answer IN ('yes', 'no', 'unsure')), origin TEXT NOT NULL);
+CREATE INDEX claim_source ON claim (source);
+-- a picture of an item and its caption in the space that they share: [width] float32 each
+CREATE TABLE item_fit (item TEXT PRIMARY KEY, source TEXT NOT NULL, picture BLOB NOT NULL, words BLOB NOT NULL);
+CREATE INDEX item_fit_source ON item_fit (source)
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3, _v4)

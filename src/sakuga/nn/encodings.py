@@ -25,18 +25,19 @@ def write_encoding(path: Path, name: str, key: str, tensor: Tensor) -> None:
 
 def read_encoding(path: Path, name: str, key: str) -> Tensor:
     """The tensor that was written. Raises SakugaError where it is not there, is damaged, or is another's."""
-    try:
-        with safe_open(path, "pt") as file:
-            noted, tensor = file.metadata() or {}, file.get_tensor(name)
-    except (OSError, SafetensorError) as error:
-        raise SakugaError(_fault(path)) from error
-    if noted.get(NOTE) != _note(key, tensor):
-        raise SakugaError(_fault(path))
+    tensor = _sound(path, name, key)
+    if tensor is None:
+        raise SakugaError(f"{path.name} is missing from the cache or damaged; `sakuga cache --verify` makes it anew")
     return tensor
 
 
-def _fault(path: Path) -> str:
-    return f"{path.name} is missing from the cache or damaged; `sakuga cache --verify` makes it anew"
+def _sound(path: Path, name: str, key: str) -> Tensor | None:
+    try:
+        with safe_open(path, "pt") as file:
+            noted, tensor = file.metadata() or {}, file.get_tensor(name)
+    except (OSError, SafetensorError):
+        return None
+    return tensor if noted.get(NOTE) == _note(key, tensor) else None
 
 
 def _note(key: str, tensor: Tensor) -> str:

@@ -18,7 +18,6 @@ from .lengths import Length, lengths
 
 # A caption's embedding is kept for its tokens alone. English takes about 1.4 tokens of UMT5 a word.
 TOKENS_A_WORD = 1.4
-WEIGHT_BYTES = {"bf16": 2, "fp32": 4}
 
 
 class Planned(NamedTuple):
@@ -276,7 +275,7 @@ def _advice(
 
 
 def _memory(tokens: int, train: TrainSettings, member: Member) -> cost.Memory:
-    width = WEIGHT_BYTES[train.precision or "bf16"]
+    width = cost.WEIGHT_BYTES[train.precision or "bf16"]
     return cost.step_memory(member, train.rank, tokens, weight_bytes=width, batch=train.batch)
 
 
