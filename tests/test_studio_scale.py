@@ -1,6 +1,5 @@
 """Thirty films of a hundred shots, as rows: what asks the store reads by an index, and what compares shots stays linear."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,13 +85,21 @@ def test_an_opening_is_told_of_its_shots_and_read_once(studio: Project) -> None:
     assert found["f00_000000"] == "f01" and found["f07_000192"] == "f00" and "f07_000240" not in found
 
 
-def test_a_rule_over_thousands_of_shots_takes_no_time(studio: Project, tmp_path: Path) -> None:
+class Apart(dict[str, Any]):
+    """A shot that is not to be held against others one by one."""
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("a shot is looked for in a list of all")
+
+
+def test_a_rule_goes_once_over_the_shots(studio: Project, tmp_path: Path) -> None:
     facts = dict(pick._items(studio, PickSettings())[0].facts)
+    facts["shots"] = [Apart(row) for row in facts["shots"]]
     for n, row in enumerate(facts["shots"]):
-        row |= {"duplicate_of": facts["shots"][0]["name"] if n % 2 else None, "share": 0.9, "recurs": ""}
-    started = time.process_time()
+        row.update({"duplicate_of": facts["shots"][0]["name"] if n % 2 else None, "share": 0.9, "recurs": ""})
     rows = pick._work(facts, PickSettings(auto=True, duplicates=False, count=300), Scratch(tmp_path))["pick"]
-    assert time.process_time() - started < 2  # it took 20 when each shot was looked for in a list
     assert sum(row["kept"] for row in rows) == 300 and sum(row["rule"] == "duplicate" for row in rows) == 1500
 
 
