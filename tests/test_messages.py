@@ -34,7 +34,7 @@ REASONS = {
     "core/stage.py": ("attempt", "STOPPED"),
     "core/stale.py": ("stale", "_why", "_changes"),
     "nn/vision.py": ("_too_large",),
-    "doctor.py": ("_python", "_packages", "_torch", "_codec", "_disk", "_project"),
+    "doctor.py": ("_python", "_packages", "_torch", "_codec", "_disk", "_project", "_servers"),
     "stages/adopt.py": ("_look", "_away", "_item", "_findings"),
     "stages/check.py": ("_work", "_file_findings", "_caption_findings"),
     "stages/export.py": ("_reason", "_stills"),

@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from .core.errors import SakugaError
+from .core.errors import Halt, SakugaError
 from .core.models import survey
 from .core.project import Project
+from .core.server import Server, address_of, base_url
 
 State = Literal["ok", "warning", "error"]
 GB = 1e9
@@ -104,6 +105,27 @@ def _project(project: Project) -> Iterator[Finding]:
         path = project.film_path(film["name"])
         gone = "" if path.is_file() else "bring it back, or `sakuga add` it from where it is now"
         yield Finding(f"film: {film['name']}", "error" if gone else "ok", str(path), gone)
+    yield from _servers(project)
+
+
+def _servers(project: Project) -> Iterator[Finding]:
+    """The servers that are to write captions: whether each answers, lets us in, and has the model."""
+    ways = [project.settings.caption.way(kind) for kind in ("clip", "still")]
+    for address in dict.fromkeys(address_of(way) for way in ways if way.backend == "server"):
+        check = f"captions: {base_url(address.url)}"
+        try:
+            names = Server(address).models()
+        except Halt as fault:
+            found, _, remedy = str(fault).partition("; ")
+            yield Finding(check, "warning", found, remedy)
+            continue
+        lacks = names is not None and address.model not in {
+            part for name in names for part in (name, name.split("/")[-1])
+        }
+        remedy = f"set caption.model to one of {', '.join((names or [])[:8])}" if lacks else ""
+        yield Finding(
+            check, "warning" if lacks else "ok", f"{'has no' if lacks else 'answers,'} {address.model}", remedy
+        )
 
 
 def worst(findings: list[Finding]) -> SakugaError | None:

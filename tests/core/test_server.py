@@ -260,12 +260,15 @@ def test_a_variable_that_holds_no_key(address: Address, monkeypatch: pytest.Monk
         )
 
 
-def test_a_redirection_is_not_followed(play: Play, address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirection_is_not_followed(
+    play: Play, address: Address, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     other = Play()
     with serving(other) as elsewhere:
-        play.faults = [(307, {"Location": f"{elsewhere}/chat/completions"}, b"")]
-        assert "sends us elsewhere (307); give the address that it means as url" in halted(
+        play.faults = [(status, {"Location": f"{elsewhere}/chat/completions"}, b"")]
+        assert f"sends us elsewhere ({status}); give the address that it means as url" in halted(
             replace(address, key_variable="MY_KEY")
         )
     assert other.keys == []

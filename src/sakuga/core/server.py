@@ -26,6 +26,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from .errors import Halt, SakugaError, nearest
+from .settings import CaptionWay
 
 Part = dict[str, Any]
 
@@ -71,6 +72,11 @@ class Address:
 
     def path(self, name: str) -> str:
         return f"{base_url(self.url)}/{name}"
+
+
+def address_of(way: CaptionWay) -> Address:
+    """The server that settings name."""
+    return Address(way.url, way.model, way.key_variable, way.timeout, way.per_minute)
 
 
 def base_url(url: str) -> str:

@@ -248,8 +248,15 @@ class CaptionSettings(CaptionWay):
 
     def way(self, kind: Literal["clip", "still"]) -> CaptionWay:
         """What holds for clips, or for stills: what their own group says, else what is said for both."""
-        both = CaptionWay.model_validate(self.model_dump(exclude_unset=True, exclude={"clips", "stills"}))
+        both = CaptionWay.model_validate(self.model_dump(exclude_unset=True, include=set(CaptionWay.model_fields)))
         return change(both, given(self.clips if kind == "clip" else self.stills))
+
+    def asked(self, changes: Mapping[str, Any]) -> Self:
+        """These with the changes of a call, which hold for both kinds, also where one has its own: the nearer word counts."""
+        values = self.model_dump(exclude_unset=True)
+        for group in ("clips", "stills"):
+            values[group] = {name: value for name, value in values.get(group, {}).items() if name not in changes}
+        return change(type(self).model_validate(values), changes)
 
     def that_matter(self) -> dict[str, Any]:
         """Nothing for all items alike: each holds in its content what matters for its own kind and backend."""

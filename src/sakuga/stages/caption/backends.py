@@ -24,7 +24,7 @@ from ...core.media.fit import fit
 from ...core.media.picture import read_picture, write_png
 from ...core.models import embedded
 from ...core.project import Project
-from ...core.server import Address, Server, base_url, picture_part, text_part, video_part
+from ...core.server import Server, address_of, base_url, picture_part, text_part, video_part
 from ...core.settings import CaptionWay
 from .commands import arguments, ask_command
 from .prompts import LIGHT, MOTION, when, word
@@ -158,10 +158,6 @@ def _open_describer(project: Project, way: CaptionWay) -> Opened:
 
 
 # ---- a server ---------------------------------------------------------------------------------------------------------
-
-
-def address_of(way: CaptionWay) -> Address:
-    return Address(way.url, way.model, way.key_variable, way.timeout, way.per_minute)
 
 
 def _open_server(project: Project, way: CaptionWay) -> Opened:

@@ -54,8 +54,9 @@ DEFAULT: dict[Kind, str] = {
 LIGHT = ((0.15, "a very dark scene"), (0.35, "a dark scene"), (0.65, "an evenly lit scene"), (1.0, "a bright scene"))
 MOTION = ((0.004, "hardly anything moves"), (0.02, "calm movement"), (0.06, "lively movement"), (1.0, "fast movement"))
 
-# widths of the picture in a second; between the two a hint could be wrong, so none is given
-CAMERA_STANDS, CAMERA_MOVES = 0.005, 0.03
+# widths of the picture in a second. On real cel film a camera that stands measures up to 0.05 where much of the picture
+# moves, one that moves 0.07 and more, and a slow pan may be slower: between the two a hint could be wrong, so none is given
+CAMERA_STANDS, CAMERA_MOVES = 0.012, 0.07
 STANDS_STILL = 0.8  # share of a shot's time in held drawings
 WORDS_SHOWN = 0.1  # share of a shot's time with burned-in words
 DARK, BRIGHT = LIGHT[1][0], LIGHT[2][0]
@@ -121,7 +122,7 @@ def instruct(instruction: str, kind: Kind, trigger: str, hints: list[str]) -> st
         "camera_words": f" For the camera: {', '.join(vocabulary.CAMERA)}." if clip else "",
     }
     text = re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), instruction).strip()
-    return f"{text}\n\nMeasured, and to be relied on: {' '.join(hints)}" if hints else text
+    return f"{text}\n\nMeasured: {' '.join(hints)}" if hints else text
 
 
 def hints(facts: Mapping[str, Any]) -> list[str]:
