@@ -105,6 +105,10 @@ class Track:
         self.changes, self.keys = np.array(changes, dtype=np.intp), np.array(keys, dtype=np.intp)
 
     @cached_property
+    def plain(self) -> "_Film":
+        return _Film(self.times.tolist(), self.hashes.tolist(), self.sense)
+
+    @cached_property
     def index(self) -> list[tuple[np.ndarray, np.ndarray]]:
         bands = _bands(self.hashes[self.changes])
         orders = [np.argsort(band, kind="stable") for band in bands]
@@ -304,7 +308,7 @@ def _matches(
         mine, theirs, bits = mine[likely], theirs[likely], bits[likely]
     if not len(mine):
         return []
-    films = [_Film(t.times.tolist(), t.hashes.tolist(), t.sense) for t in (one, two)]
+    films = (one.plain, two.plain)
     at = one.times[mine]
     lead = two.times[theirs] - at
     left = np.ones(len(mine), dtype=bool)
