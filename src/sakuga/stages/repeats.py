@@ -26,7 +26,7 @@ FEW = 200  # comparisons that are done before other processes have started
 
 
 class _Film(NamedTuple):
-    """What is compared of a film; kept while others are compared with it, about a megabyte for 24 minutes."""
+    """What is compared of a film; kept while others are compared with it, some megabytes for 24 minutes."""
 
     name: str
     picture: Track
