@@ -163,6 +163,19 @@ class Told(Silent):
         self.lines.append(message)
 
 
+def test_several_processes_fill_it_with_the_same_bytes(cached: Project) -> None:
+    before = {name: data for name, (_, data) in written(cached).items()}
+    remove_all(cached.folder)
+    clip = cached.folder / "dataset" / "clips" / "film_000024.mp4"
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[:1500])
+    summary = api.cache(cached, processes=2)
+    assert len(summary.done) == len(before) - 1 and len(summary.failed) == 1
+    clip.write_bytes(whole)
+    assert api.cache(cached, processes=2).failed == {}
+    assert {name: data for name, (_, data) in written(cached).items()} == before
+
+
 def test_what_is_not_asked_for_stays_until_it_is_pruned(cached: Project) -> None:
     words = cached.folder / "dataset" / "clips" / "film_000000.txt"
     words.write_text("MyStyle. a girl runs", "utf-8")

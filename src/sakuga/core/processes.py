@@ -36,11 +36,12 @@ _reports: "SimpleQueue[tuple[str, int]] | None" = None
 _stuck_seconds = STUCK_SECONDS
 
 
-def _begin(reports: "SimpleQueue[tuple[str, int]]", most_bytes: int, stuck_seconds: float) -> None:
+def _begin(reports: "SimpleQueue[tuple[str, int]]", most_bytes: int | None, stuck_seconds: float, threads: int) -> None:
     global _reports, _stuck_seconds
     _reports, _stuck_seconds = reports, stuck_seconds
-    _limit_memory(most_bytes)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    if most_bytes is not None:
+        _limit_memory(most_bytes)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -98,15 +99,21 @@ def _one(work: Work, item: Item, settings: Settings, folder: Path) -> Outcome:
 
 
 def in_processes(
-    work: Work, settings: Settings, todo: list[Item], scratch: Path, workers: int | None, progress: Progress
-) -> Outcomes:
-    """The outcome of each item, as they end. `workers` None takes the number of cores."""
+    work: Work, settings: Settings, todo: list[Item], scratch: Path, workers: int | None, progress: Progress, *,
+    heavy: bool = False,
+) -> Outcomes:  # fmt: skip
+    """The outcome of each item, as they end. `workers` None takes the number of cores.
+
+    What is `heavy` holds a model: it may take any memory, and the cores are shared out among its processes.
+    """
     left = {item.key: item for item in todo}
     while left:
         count = min(workers or os.cpu_count() or 1, len(left), MOST_PROCESSES)
         begun: dict[str, int] = {}
         try:
-            with closing(_pool(work, settings, list(left.values()), scratch, count, progress, begun)) as outcomes:
+            with closing(
+                _pool(work, settings, list(left.values()), scratch, count, progress, begun, heavy)
+            ) as outcomes:
                 for item, outcome in outcomes:
                     del left[item.key]
                     yield item, outcome
@@ -115,13 +122,13 @@ def in_processes(
             progress.advance(-sum(begun.values()))
         for key in list(begun) or list(left):
             item = left.pop(key)
-            yield item, _alone(work, settings, item, scratch, progress)
+            yield item, _alone(work, settings, item, scratch, progress, heavy)
 
 
-def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: Progress) -> Outcome:
+def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: Progress, heavy: bool) -> Outcome:
     begun: dict[str, int] = {}
     try:
-        [(_, outcome)] = _pool(work, settings, [item], scratch, 1, progress, begun)
+        [(_, outcome)] = _pool(work, settings, [item], scratch, 1, progress, begun, heavy)
         return outcome
     except BrokenProcessPool:
         progress.advance(item.size - sum(begun.values()), item.title)
@@ -132,14 +139,13 @@ def _alone(work: Work, settings: Settings, item: Item, scratch: Path, progress: 
 
 def _pool(
     work: Work, settings: Settings, items: list[Item], scratch: Path, count: int, progress: Progress,
-    begun: dict[str, int],
+    begun: dict[str, int], heavy: bool,
 ) -> Outcomes:  # fmt: skip
     """`begun` holds what a process has in hand, with the units of progress it has reported: the suspects, if one dies."""
     context = multiprocessing.get_context("spawn")
     reports: SimpleQueue[tuple[str, int]] = context.SimpleQueue()
-    pool = ProcessPoolExecutor(
-        count, mp_context=context, initializer=_begin, initargs=(reports, MOST_BYTES, STUCK_SECONDS)
-    )
+    limits = (None, STUCK_SECONDS, max(1, (os.cpu_count() or 1) // count)) if heavy else (MOST_BYTES, STUCK_SECONDS, 1)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(reports, *limits))
     try:
         futures: dict[Future[Outcome], Item] = {}
         coming = deque(items)

@@ -263,6 +263,14 @@ class CaptionSettings(CaptionWay):
         return {}
 
 
+class OpinionSettings(CaptionSettings):
+    """What another captioner is asked about the captions; nothing is asked until its backend is named."""
+
+    ask: Literal["caption", "claims"] = setting(
+        "caption", "What it is asked: for a caption of its own, or whether each claim of a caption holds (claims)"
+    )
+
+
 class LintSettings(Settings):
     """Rules that captions are held to."""
 
@@ -339,6 +347,9 @@ class PlanSettings(Settings):
 class CacheSettings(Settings):
     """Encoding samples and captions once."""
 
+    processes: int | None = setting(
+        None, "Processes that encode, each with encoders of its own; derived: one for each card", ge=1, affects=False
+    )
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
 
 
@@ -448,6 +459,10 @@ class ProjectSettings(Settings):
     pick: PickSettings = PickSettings()
     export: ExportSettings = ExportSettings()
     caption: CaptionSettings = CaptionSettings()
+    opinion: OpinionSettings = OpinionSettings()
+    triggers: dict[str, str] = setting(
+        {}, "A further trigger by tag (a character's name): it stands behind the trigger in the captions of items with that tag"
+    )
     lint: LintSettings = LintSettings()
     check: CheckSettings = CheckSettings()
     sections: dict[str, Section] = Field(default_factory=dict, description="Parts of the dataset")

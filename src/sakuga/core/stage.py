@@ -88,6 +88,7 @@ class Stage(Generic[S]):
     keeps: bool = False  # what was made for items that are no longer asked for stays (caches)
     lasting: bool = False  # what an item has stays while making it anew fails
     parallel: Callable[[S], int] = lambda settings: 1
+    processes: Callable[[S], int] = lambda settings: 1  # more: the work opens in each what the context else holds
     tell: Callable[[Any], str] = lambda context: ""  # what progress says of the whole so far (tokens, cost)
 
 
@@ -201,6 +202,12 @@ def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item],
         from .processes import in_processes
 
         yield from in_processes(stage.work, settings, todo, scratch, project.settings.workers, progress)
+        return
+    count = min(stage.processes(settings), len(todo))
+    if stage.context is not None and count > 1:
+        from .processes import in_processes
+
+        yield from in_processes(stage.work, settings, todo, scratch, count, progress, heavy=True)
         return
     context = stage.context(project, settings) if stage.context else None
     reported = [0]

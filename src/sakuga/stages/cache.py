@@ -1,8 +1,13 @@
 """cache: every planned sample and every caption is encoded once, and found again by what it was made of."""
 
+import json
+import multiprocessing
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ import torch
 from ..core import captions, models
 from ..core.dataset import encoded_samples, latent_file, text_file
 from ..core.errors import SakugaError
-from ..core.family import NEGATIVE_PROMPT
+from ..core.family import NEGATIVE_PROMPT, member
 from ..core.media import film as media
 from ..core.media.fit import fit
 from ..core.media.picture import read_picture
@@ -32,16 +37,18 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
     if faults := captions.sync(project):  # words that changed in an editor count, also when only `train` is called
         raise SakugaError(next(iter(faults.values())))
     samples = encoded_samples(project)
+    paths = {role: str(path) for role, path in models.of_project(project).items()}
+    parts = (project.member.name, json.dumps(paths), settings.device)
     texts = {sample.text: sample.caption for sample in samples}
     texts |= {sample.negative: NEGATIVE_PROMPT for sample in samples}
     items = [
-        Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words}, label=_label(words))
+        Item(key, {"text": key}, {"kind": "text", "key": key, "caption": words, "parts": parts}, label=_label(words))
         for key, words in texts.items()
     ]
     latents = {sample.latent: sample for sample in samples}
     for key, sample in latents.items():
         facts = asdict(sample) | {"kind": "latent", "key": key, "still": sample.kind == "still"}
-        facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.file))}
+        facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.file)), "parts": parts}
         items.append(Item(key, {"latent": key}, facts, label=sample.item))
     return items
 
@@ -54,7 +61,7 @@ def _label(words: str) -> str:
 
 
 def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -> Rows:
-    parts: Parts = scratch.context
+    parts: Parts = scratch.context or _own_parts(*facts["parts"])
     if facts["kind"] == "text":
         # an encoder that computes in bf16 says nothing that bf16 cannot hold
         text = parts.text().encode([facts["caption"]])[0].to("cpu", parts.dtype)
@@ -101,9 +108,30 @@ def _parts(project: Project, settings: CacheSettings) -> Parts:
     return Parts(project.member, models.of_project(project), device, pick_dtype(None, device))
 
 
+@lru_cache(maxsize=1)
+def _own_parts(model: str, paths: str, device: str | None) -> Parts:
+    """The encoders of one of several processes: on a card of its own where there are several."""
+    chosen = pick_device(device)
+    if chosen.type == "cuda" and chosen.index is None:
+        number = re.search(r"\d+$", multiprocessing.current_process().name)
+        chosen = torch.device("cuda", (int(number.group()) - 1 if number else 0) % torch.cuda.device_count())
+    if chosen.type == "cpu":
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    return Parts(
+        member(model), {role: Path(path) for role, path in json.loads(paths).items()}, chosen, pick_dtype(None, chosen)
+    )
+
+
+def _processes(settings: CacheSettings) -> int:
+    """As many as a person says, or one for each card."""
+    if settings.processes is not None:
+        return settings.processes
+    return max(1, torch.cuda.device_count()) if settings.device in (None, "cuda") else 1
+
+
 STAGE = Stage(
     "cache", version=1, takes="sample", gives=("cache_entry",), settings=CacheSettings, items=_items, work=_work,
-    context=_parts, unit="encodings", keeps=True,
+    context=_parts, processes=_processes, unit="encodings", keeps=True,
 )  # fmt: skip
 
 
