@@ -3,6 +3,7 @@
 What they answer is gibberish; the way there is that of the large ones: processor, chat template, pictures, words.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,12 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
-    Qwen2VLImageProcessor,
-    Qwen2VLProcessor,
-    Qwen2VLVideoProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
-    Qwen3VLProcessor,
-    Qwen3VLVideoProcessor,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 TEXT = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -59,7 +55,7 @@ def tokenizer(image: str) -> PreTrainedTokenizerFast:
 
 
 def write_vision_model(folder: Path, kind: str) -> Path:
-    """`kind`: qwen2, qwen2.5, qwen3 (these need torchvision, as the real ones do) or llava."""
+    """`kind`: qwen2, qwen2.5, qwen3 or llava."""
     torch.manual_seed(1)
     words = tokenizer("<image>" if kind == "llava" else "<|image_pad|>")
     ids = {name: words.convert_tokens_to_ids(name) for name in SEES}
@@ -83,8 +79,7 @@ def _qwen(kind: str, words: Any, ids: dict[str, int]) -> tuple[Any, Any]:
     if kind == "qwen2":
         sight = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 14}
         model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=text, vision_config=sight, **marks))
-        parts = Qwen2VLImageProcessor(**PIXELS), words, Qwen2VLVideoProcessor(**PIXELS)
-        return model, Qwen2VLProcessor(*parts, chat_template=QWEN_CHAT)
+        return model, _Parts(Qwen2VLImageProcessorPil(**PIXELS), words)
     sight = {
         "depth": 1,
         "hidden_size": 32,
@@ -97,13 +92,24 @@ def _qwen(kind: str, words: Any, ids: dict[str, int]) -> tuple[Any, Any]:
         model = Qwen2_5_VLForConditionalGeneration(
             Qwen2_5_VLConfig(text_config=text, vision_config=sight | {"fullatt_block_indexes": [0]}, **marks)
         )
-        parts = Qwen2VLImageProcessor(**PIXELS), words, Qwen2VLVideoProcessor(**PIXELS)
-        return model, Qwen2_5_VLProcessor(*parts, chat_template=QWEN_CHAT)
+        return model, _Parts(Qwen2VLImageProcessorPil(**PIXELS), words)
     text |= {"head_dim": 8}
     sight |= {"patch_size": 16, "deepstack_visual_indexes": [0], "num_position_embeddings": 64}
     model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=sight, **marks))
-    parts = Qwen2VLImageProcessor(patch_size=16, **PIXELS), words, Qwen3VLVideoProcessor()
-    return model, Qwen3VLProcessor(*parts, chat_template=QWEN_CHAT)
+    return model, _Parts(Qwen2VLImageProcessorPil(patch_size=16, **PIXELS), words)
+
+
+@dataclass
+class _Parts:
+    """The files of a Qwen-VL processor but for its video, which would need torchvision."""
+
+    pictures: Any
+    words: Any
+
+    def save_pretrained(self, folder: Path) -> None:
+        self.pictures.save_pretrained(folder)
+        self.words.chat_template = QWEN_CHAT
+        self.words.save_pretrained(folder)
 
 
 def _llava(kind: str, words: Any, ids: dict[str, int]) -> tuple[Any, Any]:

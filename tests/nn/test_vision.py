@@ -1,7 +1,6 @@
 """Models that see and write, opened from folders: tiny random ones of the families in use, and what cannot be opened."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,6 @@ from sakuga.nn import vision
 from sakuga.nn.vision import VisionModel
 from tiny_vision import write_vision_model
 
-LACKS = find_spec("torchvision") is None
-QWEN = [
-    pytest.param(kind, marks=pytest.mark.skipif(LACKS, reason="their processors need torchvision"))
-    for kind in ("qwen2", "qwen2.5", "qwen3")
-]
 QUESTION = "what is there?"
 
 
@@ -33,26 +27,16 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_vision_model(tmp_path_factory.mktemp("llava") / "joycaption", "llava")
 
 
-@pytest.mark.parametrize("kind", [*QWEN, "llava"])
+@pytest.mark.parametrize("kind", ["qwen2", "qwen2.5", "qwen3", "llava"])
 def test_each_family_answers_a_question_about_pictures(tmp_path: Path, kind: str) -> None:
     model = VisionModel.open(write_vision_model(tmp_path / kind, kind), "cpu")
     told = model.ask(QUESTION, frames(), max_tokens=400)
     assert told and told.isalpha() and model.name == kind
     assert model.ask(QUESTION, frames(), max_tokens=400) == told  # the likeliest words are always the same
     # whether the answer differs with a random model is chance; what it is shown must
-    one, other = (model._inputs(QUESTION, frames(seed=seed), False) for seed in (1, 2))
+    one, other = (model._inputs(QUESTION, frames(seed=seed)) for seed in (1, 2))
     assert not torch.equal(one["pixel_values"], other["pixel_values"])
-    assert len(model._inputs(QUESTION, frames(1), False)["input_ids"][0]) < len(one["input_ids"][0])
-
-
-@pytest.mark.parametrize("kind", QWEN)
-def test_a_video_keeps_its_frames_and_its_rate(tmp_path: Path, kind: str) -> None:
-    model = VisionModel.open(write_vision_model(tmp_path / kind, kind), "cpu")
-    assert model.ask(QUESTION, frames(4), video=True, max_tokens=400).isalpha()
-    inputs = model._inputs(QUESTION, frames(4), True)
-    assert inputs["video_grid_thw"][0, 0] == 2  # two frames to a patch, none chosen or left out
-    if kind == "qwen2.5":
-        assert float(inputs["second_per_grid_ts"][0]) == pytest.approx(1.0)  # two frames of half a second
+    assert len(model._inputs(QUESTION, frames(1))["input_ids"][0]) < len(one["input_ids"][0])
 
 
 def test_words_drawn_freely_follow_the_seed(llava: Path) -> None:
@@ -76,13 +60,8 @@ def test_precision_is_that_of_the_device_or_as_said(llava: Path) -> None:
     assert model.model.dtype == torch.bfloat16 and model.ask(QUESTION, frames(), max_tokens=400)
 
 
-def test_one_that_takes_no_video_says_so(llava: Path) -> None:
-    with pytest.raises(Halt, match="joycaption takes no video; set caption.video = false, and it is shown pictures"):
-        VisionModel.open(llava, "cpu").ask(QUESTION, frames(), video=True)
-
-
 def test_what_a_processor_does_not_take_is_that_items_fault(llava: Path) -> None:
-    with pytest.raises(SakugaError, match="joycaption cannot be shown this: .*; look at size, frames and video"):
+    with pytest.raises(SakugaError, match="joycaption cannot be shown this: .*; look at size and frames"):
         VisionModel.open(llava, "cpu").ask("an <image> in the question", frames())
 
 
@@ -128,14 +107,14 @@ def test_only_safetensors_are_read_and_no_code_is_run(llava: Path, tmp_path: Pat
 
 def test_a_package_that_is_missing_is_named(llava: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lacking(*_: Any, **__: Any) -> None:
-        raise ImportError("\nQwen2VLVideoProcessor requires the Torchvision library but it was not found.\nmore")
+        raise ImportError("\nMineProcessor requires the Mine library but it was not found.\nmore")
 
     monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", lacking)
     with pytest.raises(Halt) as raised:
         VisionModel.open(llava, "cpu")
     assert str(raised.value) == (
-        f"{llava} needs a package that is not here (Qwen2VLVideoProcessor requires the Torchvision library but it was not "
-        "found.); pip install 'sakuga[vision]', and the torchvision that goes with your torch"
+        f"{llava} needs a package that is not here (MineProcessor requires the Mine library but it was not found.); "
+        "pip install it, or take another model"
     )
 
 

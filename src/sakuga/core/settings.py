@@ -192,7 +192,7 @@ class CaptionWay(Settings):
     )  # fmt: skip
     frames: int = setting(8, "Pictures shown of a clip, evenly over its length", ge=1, le=256)
     size: int = setting(768, "Longest side of a picture that is shown", unit="pixels", ge=32, le=4096)
-    video: bool = setting(False, "Show a clip as video, where the server or model takes it, in place of its pictures")
+    video: bool = setting(False, "Show a clip as video, where the server takes it, in place of its pictures")
     hints: bool = setting(True, "Tell what was measured of the shot, so that no moving camera is called static")
     max_tokens: int = setting(512, "Longest answer; one that is cut off there is set aside", unit="tokens", ge=16)
     temperature: float | None = setting(

@@ -7,11 +7,13 @@ chat, its template and processor make the tokens, and the words after them are t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 
 from ..core.errors import Halt, SakugaError
@@ -37,14 +39,14 @@ class VisionModel:
         Raises Halt where there is no such model, it does not see pictures, or it does not fit the device.
         """
         from huggingface_hub.errors import StrictDataclassError
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText
 
         chosen = pick_device(device)
         dtype = pick_dtype(precision, chosen)
         local = isinstance(source, Path)
         try:
             _check_room(source, dtype, chosen)
-            processor = AutoProcessor.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+            processor = _processor(source, local)
             model = AutoModelForImageTextToText.from_pretrained(
                 source, dtype=dtype, local_files_only=local, use_safetensors=True, trust_remote_code=False
             )
@@ -53,8 +55,7 @@ class VisionModel:
             raise Halt(_too_large(source, dtype, chosen)) from error
         except ImportError as error:
             raise Halt(
-                f"{source} needs a package that is not here ({_first_line(error)}); pip install 'sakuga[vision]', and the "
-                "torchvision that goes with your torch"
+                f"{source} needs a package that is not here ({_first_line(error)}); pip install it, or take another model"
             ) from error
         except (OSError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
             raise Halt(
@@ -66,15 +67,15 @@ class VisionModel:
         return cls(model, processor, Path(source).name)
 
     def ask(
-        self, question: str, frames: Sequence[Frame], *, video: bool = False, max_tokens: int = 512,
-        temperature: float | None = None, seed: int | None = None,
+        self, question: str, frames: Sequence[Frame], *, max_tokens: int = 512, temperature: float | None = None,
+        seed: int | None = None,
     ) -> str:  # fmt: skip
-        """The answer to a question about pictures, or about a video of them. The likeliest words, unless `temperature`.
+        """The answer to a question about pictures. The likeliest words, unless `temperature`.
 
         Raises SakugaError where the answer is longer than `max_tokens`, or the model cannot be shown this.
         """
         try:
-            inputs = self._inputs(question, frames, video).to(self.model.device, self.model.dtype)
+            inputs = self._inputs(question, frames).to(self.model.device, self.model.dtype)
             options: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": bool(temperature)}
             options |= (
                 {"temperature": temperature} if temperature else {"temperature": None, "top_p": None, "top_k": None}
@@ -96,25 +97,16 @@ class VisionModel:
             )
         return self.processor.decode(new, skip_special_tokens=True).strip()
 
-    def _inputs(self, question: str, frames: Sequence[Frame], video: bool) -> Any:
-        shown: list[dict[str, Any]]
-        extra: dict[str, Any] = {}
-        if video:
-            if getattr(self.processor, "video_processor", None) is None:
-                raise Halt(f"{self.name} takes no video; set caption.video = false, and it is shown pictures")
-            shown = [{"type": "video", "video": np.stack([rgb for _, rgb in frames])}]
-            extra = {"videos_kwargs": _timing([time for time, _ in frames])}
-        else:
-            shown = [{"type": "image", "image": Image.fromarray(rgb)} for _, rgb in frames]
+    def _inputs(self, question: str, frames: Sequence[Frame]) -> Any:
+        shown: list[dict[str, Any]] = [{"type": "image", "image": Image.fromarray(rgb)} for _, rgb in frames]
         chat = [{"role": "user", "content": [*shown, {"type": "text", "text": question}]}]
         try:
             return self.processor.apply_chat_template(
-                chat, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
-                processor_kwargs=extra,
-            )  # fmt: skip
+                chat, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise SakugaError(
-                f"{self.name} cannot be shown this: {_first_line(error)}; look at size, frames and video"
+                f"{self.name} cannot be shown this: {_first_line(error)}; look at size and frames"
             ) from error
 
     def _ends(self) -> set[int]:
@@ -123,17 +115,29 @@ class VisionModel:
         return set(ends) if isinstance(ends, list) else {ends}
 
 
-def _timing(times: Sequence[float]) -> dict[str, Any]:
-    """How a processor is told that the frames are chosen already, and how fast they follow each other."""
-    span = times[-1] - times[0]
-    fps = (len(times) - 1) / span if span > 0 else 1.0
-    told = {
-        "fps": fps,
-        "total_num_frames": len(times),
-        "duration": len(times) / fps,
-        "frames_indices": list(range(len(times))),
-    }
-    return {"do_sample_frames": False, "video_metadata": [told]}
+def _processor(source: Path | str, local: bool) -> Any:
+    """The processor of a model; without torchvision, which only a processor of video needs, one for pictures alone."""
+    from transformers import AutoProcessor
+
+    if find_spec("torchvision") is not None:
+        return AutoProcessor.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+    from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+    options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    kind = getattr(transformers, PROCESSOR_MAPPING_NAMES[AutoConfig.from_pretrained(source, **options).model_type])
+    if "video_processor" not in kind.get_attributes():
+        return AutoProcessor.from_pretrained(source, **options)
+
+    class Pictures(kind):  # type: ignore[misc, valid-type]
+        """One that lacks its processor of video, and does not mind."""
+
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            return argument and super().check_argument_for_proper_class(argument_name, argument)
+
+    pictures = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+    words = AutoTokenizer.from_pretrained(source, **options)
+    return Pictures(pictures, words, None, chat_template=words.chat_template)
 
 
 def _template(processor: Any) -> bool:

@@ -64,8 +64,8 @@ class Shown:
 
     @property
     def as_video(self) -> bool:
-        """Whether it is shown as video: a clip, where the person wants that."""
-        return self.way.video and self.kind == "clip"
+        """Whether it is shown as video: a clip, to a server, where the person wants that."""
+        return self.way.video and self.way.backend == "server" and self.kind == "clip"
 
     @property
     def question(self) -> str:
@@ -212,8 +212,9 @@ def _open_model(project: Project, way: CaptionWay) -> Opened:
 
     def describe(shown: Shown) -> str:
         with turn:
-            return model.ask(shown.question, shown.frames, video=shown.as_video, max_tokens=way.max_tokens,
-                             temperature=way.temperature, seed=way.seed)  # fmt: skip
+            return model.ask(
+                shown.question, shown.frames, max_tokens=way.max_tokens, temperature=way.temperature, seed=way.seed
+            )
 
     return Opened(describe, f"model: {Path(way.model).name}")
 
@@ -245,12 +246,12 @@ def _as_pictures(shown: Shown) -> Path:
 
 
 _SEEN = ("frames", "size")
-_ASKED = ("model", "video", "max_tokens", "temperature", "seed")
+_ASKED = ("model", "max_tokens", "temperature", "seed")
 
 BACKENDS: dict[str, Backend] = {
     "template": Backend(_open_template, ("template",)),
     "describer": Backend(_open_describer, ("template",)),
-    "server": Backend(_open_server, (*_SEEN, *_ASKED, "extra"), prompted=True, at_once=4),
+    "server": Backend(_open_server, (*_SEEN, *_ASKED, "video", "extra"), prompted=True, at_once=4),
     "model": Backend(_open_model, (*_SEEN, *_ASKED, "precision"), prompted=True),
     "command": Backend(_open_command, (*_SEEN, "command"), prompted=True),
 }
