@@ -61,6 +61,7 @@ def test_without_a_command_the_journey_is_shown_in_its_order(sakuga: Sakuga) -> 
         "pick",
         "export",
         "caption",
+        "lint",
         "check",
         "plan",
         "cache",

@@ -4,11 +4,11 @@ Each reads its options, makes one call of `sakuga.api`, and shows what came of i
 command runs.
 """
 
-from . import dataset, footage, interop, project, training  # noqa: F401 (importing registers the commands)
+from . import dataset, footage, interop, lint, project, training  # noqa: F401 (importing registers the commands)
 from .base import app
 
 JOURNEY = (
-    "new", "add", "shots", "pick", "export", "retouch", "adopt", "caption", "check", "plan", "cache", "train", "generate",
+    "new", "add", "shots", "pick", "export", "retouch", "adopt", "caption", "lint", "check", "plan", "cache", "train", "generate",
     "publish", "import", "export-config", "status", "sigmas", "models", "doctor", "drops", "restore", "set", "settings", "demo",
 )  # fmt: skip
 
