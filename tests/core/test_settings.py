@@ -211,6 +211,10 @@ def test_a_kind_has_caption_settings_of_its_own_where_it_says_so() -> None:
     assert changed.way("still") == change(CaptionWay(), {"backend": "model", "frames": 2, "size": 100})
     assert changed.way("clip") == change(CaptionWay(), {"backend": "server", "frames": 4, "size": 100})
     asked = caption.asked({"backend": "command", "stills": {"frames": 1}})
-    assert (asked.way("still").backend, asked.way("still").frames, asked.way("clip").backend) == ("command", 1, "command")
+    assert (asked.way("still").backend, asked.way("still").frames, asked.way("clip").backend) == (
+        "command",
+        1,
+        "command",
+    )
     with pytest.raises(SakugaError, match="frame is not a setting; did you mean frames?"):
         change(caption, {"stills": {"frame": 2}})
