@@ -16,6 +16,7 @@ import fnmatch
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from glob import escape as glob_escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ from .core.prompts import read_prompts as read_prompts
 from .core.settings import Settings, change, parse
 
 if TYPE_CHECKING:
+    from .core.coverage.counts import Coverage
+    from .core.covered import Disagreement
     from .core.stage import Stage, Summary
     from .interop.layout import Exported
     from .interop.settle import Imported
@@ -61,6 +64,8 @@ STAGES = (
 
 
 SEVERITIES = ("error", "warning", "advice")
+ADVISORS = ("opinion", "claims", "fit")  # stages that training does without
+ERROR_WEIGHT = 10  # of a finding of lint that is an error, beside a warning: such captions are reviewed first
 
 
 def new(folder: Path | str, model: str, trigger: str = "") -> Project:
@@ -253,16 +258,17 @@ def lint_hits(project: Project, rule: str) -> list[str]:
 
 
 def lint_fix(
-    project: Project, rules: Iterable[str] = (), items: Iterable[str] = (), *, preview: bool = True
-) -> list[dict[str, Any]]:
+    project: Project, rules: Iterable[str] = (), items: Iterable[str] = (), *, preview: bool = True,
+    in_place: bool = False,
+) -> list[dict[str, Any]]:  # fmt: skip
     """What the fixes make of captions: {item, before, after, rules, by, place}; without `preview` they are written.
 
-    A caption without `place` stands in a folder of a person's, which is only read.
+    A caption without `place` stands in a folder of a person's, which is only read unless they say `in_place`.
     """
     from .stages.lint import fixes, write
 
     with project.writing("lint"):
-        made = fixes(project, rules, _linted(project, items))
+        made = fixes(project, rules, _linted(project, items), in_place)
         if not preview:
             write(project, made)
         return [asdict(fix) for fix in made]
@@ -275,6 +281,192 @@ def _linted(project: Project, patterns: Iterable[str]) -> set[str] | None:
     return _chosen(project, asked)
 
 
+def coverage(project: Project) -> "Coverage":
+    """What the captions say and leave out: counts of phrases, camera words, what always comes together, what is unsaid."""
+    from .core import captions
+    from .core.covered import read_coverage
+
+    with project.writing("coverage"):
+        captions.sync(project)
+        return read_coverage(project)
+
+
+def coverage_report(project: Project, told: "Coverage") -> Path:
+    """Write the coverage of captions to the page report/coverage.html."""
+    from .report.coverage import write_coverage_report
+
+    return write_coverage_report(project, told)
+
+
+def opinion(
+    project: Project,
+    *,
+    item: Iterable[str] = (),
+    again: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> "Summary":
+    """Ask another captioner (`opinion.backend`) for captions of its own, or whether each claim of a caption holds.
+
+    `item` names items, or patterns of them; `again` asks anew what was answered. Captions are left as they are.
+    """
+    from .core import captions
+    from .core.stage import run
+
+    base = project.settings.opinion.asked(settings)
+    wanted = _chosen(project, list(item))
+    with project.writing("opinion"):
+        captions.sync(project)
+        asked = (
+            stage("caption.opinion")
+            if base.ask == "caption"
+            else import_module(f"{__package__}.stages.caption.opinion").CLAIMS
+        )
+        return run(asked, project, base, progress, only=wanted.__contains__, again=again)
+
+
+def disagreements(project: Project) -> "list[Disagreement]":
+    """Where a second opinion differs from the captions, the worst first."""
+    from .core.covered import disagreements as ranked
+
+    return ranked(project)
+
+
+def mismatches(project: Project, *, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Captions that fit a neighbour's file better than their own, as where numbering slipped: {items, offset, gain, why, by}.
+
+    Told by `alike.model` where it knows words, else by second captions, else by what was measured of the shots.
+    """
+    from .core import captions
+    from .core.covered import mismatches as found
+    from .core.stage import run
+
+    with project.writing("opinion"):
+        captions.sync(project)
+        run(stage("caption.fit"), project, project.settings.alike, progress)
+        return [asdict(slip) | {"why": slip.why, "by": by} for slip, by in found(project)]
+
+
+def review(project: Project) -> dict[str, Any]:
+    """How far the review of captions is: {states: {state: captions}, done, total, passing}."""
+    from collections import Counter
+
+    from .core import captions
+    from .core import review as reviews
+
+    with project.writing("review"):
+        captions.sync(project)
+        known = reviews.states(project)
+    return {"states": dict(Counter(one.state for one in known)), **asdict(reviews.progress(known))}
+
+
+def review_next(project: Project, count: int) -> list[dict[str, Any]]:
+    """The next captions to look at, the least seen first, of those the worst: {item, file, text, by, state, faults}.
+
+    They are noted as shown, so that `review_seen` without items means them.
+    """
+    from .core import review as reviews
+    from .stages.lint import findings
+
+    with project.writing("review"):
+        faults: dict[str, list[str]] = {}
+        weights: dict[str, int] = {}
+        for found in findings(project):
+            faults.setdefault(found.item, []).append(found.rule)
+            weights[found.item] = weights.get(found.item, 0) + (ERROR_WEIGHT if found.severity == "error" else 1)
+        batch = reviews.next_ones(reviews.states(project), weights, count)
+        reviews.show(project, batch)
+    return [
+        {
+            "item": one.item,
+            "file": one.file,
+            "text": one.text,
+            "by": one.by,
+            "state": one.state,
+            "faults": faults.get(one.item, []),
+        }
+        for one in batch
+    ]
+
+
+def review_seen(project: Project, items: Iterable[str] | None = None) -> tuple[list[str], list[str]]:
+    """Note the captions of items, by name or pattern, as seen; those of the last batch without any.
+
+    Returns the items, and those of the batch that are not, since their words have changed since it was shown.
+    """
+    from .core import captions
+    from .core import review as reviews
+
+    with project.writing("review"):
+        captions.sync(project)
+        if items is None:
+            return reviews.mark_batch(project)
+        return reviews.mark(project, sorted(_chosen(project, list(items)))), []
+
+
+def review_undo(project: Project) -> list[str]:
+    """Take the last marks of the review back. Returns the items."""
+    from .core import review as reviews
+
+    with project.writing("review"):
+        return reviews.undo(project)
+
+
+def caption_history(project: Project, item: str) -> list[dict[str, Any]]:
+    """All words that an item has had, the oldest first: {id, text, by, source, made (s)}."""
+    from .core import captions
+
+    _chosen(project, [glob_escape(item)])
+    with project.writing("captions"):
+        captions.sync(project)
+        return captions.history(project, item)
+
+
+def caption_set(project: Project, item: str, text: str) -> None:
+    """Give an item words of yours, in the store and in its .txt. Those in an adopted folder are only read."""
+    from .core import captions
+
+    if not text.strip():
+        raise SakugaError("a caption needs words; to have it written anew, empty its .txt and run `sakuga caption`")
+    caption_history(project, item)
+    with project.writing("captions"):
+        captions.write(project, {item: (_caption_place(project, item), text.strip())}, "set")
+
+
+def caption_undo(project: Project, item: str) -> str:
+    """Put the former words of an item back, as words of yours; the next undo goes one step further. Returns them."""
+    from .core import captions
+
+    text = captions.before(caption_history(project, item))
+    if text is None:
+        raise SakugaError(f"{item} has had no other words, so there is nothing to go back to")
+    with project.writing("captions"):
+        captions.write(project, {item: (_caption_place(project, item), text)}, captions.UNDO)
+    return text
+
+
+def _caption_place(project: Project, item: str) -> str:
+    from .core import captions
+
+    (row,) = project.rows("SELECT name, file, folder FROM item WHERE name = ?", item)
+    place = captions.place(project, row)
+    if place is None:
+        raise SakugaError(f"the words of {item} stand in a folder of yours, which is only read; edit them there")
+    return place
+
+
+def tag(
+    project: Project, items: Iterable[str], add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Give tags to items (by name or pattern) or take them away. Returns the tags of these items."""
+    from .core import tags
+
+    chosen = _chosen(project, list(items))
+    with project.writing("tag"):
+        tags.tag(project, sorted(chosen), add, remove)
+    return {item: found for item, found in sorted(tags.tags_of(project).items()) if item in chosen}
+
+
 def check(project: Project, *, progress: Progress | None = None, **settings: Any) -> list[dict[str, Any]]:
     """What is wrong with the dataset, the worst first: {item, severity, rule, reason} of each finding, and of each item that
     was set aside. Severity is error, warning or advice."""
@@ -285,7 +477,13 @@ def check(project: Project, *, progress: Progress | None = None, **settings: Any
     found = project.rows("SELECT item, severity, rule, reason FROM finding ORDER BY item, rule")
     failed = project.rows("SELECT stage, item, reason FROM work WHERE state = 'failed' ORDER BY stage, item")
     found += [
-        {"item": f["item"], "severity": "error", "rule": f"{f['stage']}-failed", "reason": f["reason"]} for f in failed
+        {
+            "item": f["item"],
+            "severity": "warning" if f["stage"] in ADVISORS else "error",
+            "rule": f"{f['stage']}-failed",
+            "reason": f["reason"],
+        }
+        for f in failed
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding["severity"]))
 

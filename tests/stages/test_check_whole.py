@@ -103,6 +103,16 @@ def test_a_set_of_close_ups_is_told() -> None:
     assert rules(wide) == {}
 
 
+def test_words_that_all_captions_begin_with_are_told_where_no_trigger_is_set() -> None:
+    alike = [replace(clip, caption=f"Studio Ghibli style. {clip.caption}") for clip in CLIPS]
+    why = rules(alike)["trigger-unset"][1]
+    assert why.startswith(
+        "24 of 24 captions begin with 'Studio Ghibli style'; `sakuga set trigger \"Studio Ghibli style\"`"
+    )
+    assert rules([replace(clip, trigger="Studio Ghibli style") for clip in alike]) == {}
+    assert rules(alike[:15] + CLIPS[15:]) == {}
+
+
 @pytest.mark.parametrize(
     ("gigabytes", "rule", "words"),
     [

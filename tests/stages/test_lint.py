@@ -93,6 +93,20 @@ def test_words_in_a_folder_of_a_persons_are_only_read(exported: Project, tmp_pat
     assert (folder / "a.txt").read_text("utf-8") == "MyStyle. A male by a gate."
 
 
+def test_words_in_a_persons_folder_are_written_where_they_say_so(exported: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(exported.path(f"dataset/{A}.mp4").read_bytes())
+    (folder / "a.txt").write_text("MyStyle. A male waits at a gate.", "utf-8")
+    api.adopt(exported, [folder])
+    (fix,) = api.lint_fix(exported, ["male-female"], preview=False, in_place=True)
+    assert (folder / "a.txt").read_text("utf-8") == "MyStyle. A man waits at a gate.\n" and fix["place"].endswith(
+        "a.txt"
+    )
+    assert captions.current(exported)["mine/a"].text == "MyStyle. A man waits at a gate."
+    assert api.lint(exported, ["male-female"]) == []
+
+
 def test_rules_that_are_off_words_that_are_more_and_words_that_are_well(exported: Project) -> None:
     write(exported, A, "MyStyle. A woodcut of a male by a gate.")
     assert of(exported, A) == [("male-female", "male")]

@@ -28,6 +28,9 @@ def lint(
     item: Annotated[tuple[str, ...], Parameter(help="Only these items, by name or pattern")] = (),
     fix: Annotated[bool, Flag, Parameter(help="Show what the fixes make of the captions")] = False,
     yes: Annotated[bool, Flag, Parameter(help="With --fix: write them; they count as yours then")] = False,
+    in_place: Annotated[
+        bool, Flag, Parameter(help="With --fix: also captions in folders that were adopted, in their own .txt")
+    ] = False,
     rules: Annotated[bool, Flag, Parameter(help="List the rules")] = False,
     common: Common = HERE,
 ) -> None:
@@ -35,10 +38,14 @@ def lint(
     if rules:
         _list_rules(common.json)
         return
-    if yes and not fix:
-        raise SakugaError("--yes says that fixes are to be written; give --fix too")
+    if (yes or in_place) and not fix:
+        raise SakugaError("--yes and --in-place say how fixes are to be written; give --fix too")
     with common.open() as project:
-        told = api.lint_fix(project, rule, item, preview=not yes) if fix else api.lint(project, rule, item)
+        told = (
+            api.lint_fix(project, rule, item, preview=not yes, in_place=in_place)
+            if fix
+            else api.lint(project, rule, item)
+        )
     if common.json:
         show.print_json(told)
     elif fix:
@@ -86,7 +93,7 @@ def _show_fixes(fixes: Sequence[dict[str, Any]], *, written: bool) -> None:
     """Every caption with the words that go and those that come."""
     for fix in fixes:
         by = ", yours" if fix["by"] == "person" else ""
-        where = "" if fix["place"] else "; it stands in a folder of yours, which is only read: mend it there"
+        where = "" if fix["place"] else "; it stands in a folder of yours: --in-place writes there"
         show.out.print(Text(f"{fix['item']} ({', '.join(fix['rules'])}{by}){where}", style="bold"))
         show.out.print(difference(fix["before"], fix["after"]))
     able = sum(fix["place"] is not None for fix in fixes)

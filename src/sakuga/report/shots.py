@@ -6,10 +6,8 @@ project's thumbnails, named from here; a shot plays while the pointer is on it.
 
 import html
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -17,8 +15,8 @@ from ..core.files import write_atomic
 from ..core.project import Project
 from ..core.settings import ShotSize
 from ..stages.repeats import Part, parts
+from .page import FOLDER, bar, cards, page, row, table
 
-FOLDER = "report"
 EXAMPLES = 12  # pictures of a reason, of a group of look-alikes
 GROUPS = 8  # of look-alikes, the largest first
 Shot = dict[str, Any]
@@ -53,7 +51,7 @@ def write_shots_report(project: Project) -> Path:
         page = _film_page(film, shots, recurring[film["name"]], overlays, drops)
         write_atomic(folder / "films" / f"{film['name']}.html", page)
     target = folder / "shots.html"
-    write_atomic(target, overview.page(project.name))
+    write_atomic(target, overview.write(project.name))
     return target
 
 
@@ -77,7 +75,7 @@ class _Overview:
         self.kept_seconds += sum(shot["seconds"] for shot in kept)
         link = f'<a href="films/{quote(film["name"])}.html">{html.escape(film["file"])}</a>'
         size = f"{film['width']}x{film['height']}"
-        self.rows.append(_row((link, size, _time(film["seconds"] or 0), f"{len(shots):,}", f"{len(kept):,}")))
+        self.rows.append(row((link, size, _time(film["seconds"] or 0), f"{len(shots):,}", f"{len(kept):,}")))
         for shot in shots:
             rule, group = _told(shot["rule"]), shot["cluster"]
             self.rules[rule] += 1
@@ -90,16 +88,16 @@ class _Overview:
                 self.groups[group] += 1
                 _gather(self.alike[group], shot)
 
-    def page(self, title: str) -> str:
+    def write(self, title: str) -> str:
         count = self.rules.total()
-        cards = [
+        numbers = [
             (f"{count:,}", f"shots in {len(self.rows):,} films, {_time(self.seconds)}"),
             (f"{self.rules[_told('passes')] + self.rules[_told('kept')]:,}", f"are taken, {_time(self.kept_seconds)}"),
             (f"{sum(n > 1 for n in self.groups.values()):,}", "groups of shots that look alike"),
         ]
-        body = '<div class="cards">' + "".join(f"<div><b>{b}</b>{html.escape(t)}</div>" for b, t in cards) + "</div>"
+        body = cards(numbers)
         body += "<h2>Why</h2>" + _bars(self.rules, count)
-        body += "<h2>Films</h2>" + _table(("film", "size", "length", "shots", "taken"), self.rows)
+        body += "<h2>Films</h2>" + table(("film", "size", "length", "shots", "taken"), self.rows)
         body += "".join(
             f'<h2 id="{quote(rule)}">{html.escape(rule)} <i>{n:,}</i></h2>{_sheet(self.examples[rule])}'
             for rule, n in self.rules.most_common()
@@ -108,15 +106,15 @@ class _Overview:
         if common:
             body += "<h2>Shown most</h2><p>Groups of shots that look alike: what there is much of is learnt most.</p>"
             body += "".join(f"<h3>{n:,} shots, {n / count:.0%}</h3>{_sheet(self.alike[group])}" for group, n in common)
-        return _page(f"{title}: shots", body + self._who())
+        return page(f"{title}: shots", body + self._who())
 
     def _who(self) -> str:
         """Shots by size and by people, where that was asked for."""
         if not self.sizes:
             return ""
-        sizes = [_row((name, f"{self.sizes[name]:,}")) for name in get_args(ShotSize) if self.sizes[name]]
-        people = [_row((str(count), f"{shots:,}")) for count, shots in sorted(self.people.items())]
-        body = "<h2>Who is in them</h2>" + _table(("shot size", "shots"), sizes) + _table(("people", "shots"), people)
+        sizes = [row((name, f"{self.sizes[name]:,}")) for name in get_args(ShotSize) if self.sizes[name]]
+        people = [row((str(count), f"{shots:,}")) for count, shots in sorted(self.people.items())]
+        body = "<h2>Who is in them</h2>" + table(("shot size", "shots"), sizes) + table(("people", "shots"), people)
         return body + (f"<p>Nudity in {self.nude:,} shots.</p>" if self.nude else "")
 
 
@@ -132,21 +130,21 @@ def _film_page(
     body = '<p><a href="../shots.html">all films</a></p>' + _bars(rules, len(shots), choose=True)
     if recurring:
         rows = [
-            _row((_time(p.start_seconds), f"{p.seconds:.1f} s", html.escape(p.kind), p.by, _places(p.places)))
+            row((_time(p.start_seconds), f"{p.seconds:.1f} s", html.escape(p.kind), p.by, _places(p.places)))
             for p in recurring
         ]
-        body += "<h2>Stands elsewhere too</h2>" + _table(("from", "length", "what", "told by", "where"), rows)
+        body += "<h2>Stands elsewhere too</h2>" + table(("from", "length", "what", "told by", "where"), rows)
     if overlays:
         rows = [
-            _row((o["kind"], f"{o['first']} to {o['last']}", f"{o['share']:.0%}", html.escape(o["text"] or "")))
+            row((o["kind"], f"{o['first']} to {o['last']}", f"{o['share']:.0%}", html.escape(o["text"] or "")))
             for o in overlays
         ]
-        body += "<h2>Over the picture</h2>" + _table(("what", "frames", "share of the time", "words"), rows)
+        body += "<h2>Over the picture</h2>" + table(("what", "frames", "share of the time", "words"), rows)
     if drops:
-        rows = [_row((html.escape(d["name"]), html.escape(d["reason"]))) for d in drops]
-        body += "<h2>Clips that did not hold one shot</h2>" + _table(("clip", "reason"), rows)
+        rows = [row((html.escape(d["name"]), html.escape(d["reason"]))) for d in drops]
+        body += "<h2>Clips that did not hold one shot</h2>" + table(("clip", "reason"), rows)
     body += "<h2>Shots</h2>" + _sheet(_figure(shot, "../../") for shot in shots)
-    return _page(film["file"], body)
+    return page(film["file"], body)
 
 
 def _figure(shot: Shot, up: str) -> str:
@@ -185,21 +183,12 @@ def _bars(counts: Counter[str], total: int, *, choose: bool = False) -> str:
         box = f'<label><input type="checkbox" checked value="{html.escape(rule, quote=True)}">{name}</label>'
         link = box if choose else f'<a href="#{quote(rule)}">{name}</a>'
         share = count / max(total, 1)
-        bar = f'<div class="bar"><i style="width:{100 * share:.1f}%"></i></div>'
-        rows.append(f"<tr><td>{link}</td><td>{count:,}</td><td>{share:.0%}</td><td>{bar}</td></tr>")
+        rows.append(row((link, f"{count:,}", f"{share:.0%}", bar(share))))
     return f'<table class="why">{"".join(rows)}</table>'
 
 
 def _sheet(figures: Iterable[str]) -> str:
     return f'<div class="sheet">{"".join(figures)}</div>'
-
-
-def _table(head: Sequence[str], rows: Iterable[str]) -> str:
-    return "<table><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + f"</tr>{''.join(rows)}</table>"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _places(places: Sequence[tuple[str, float]]) -> str:
@@ -210,8 +199,3 @@ def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _page(title: str, body: str) -> str:
-    template: Callable[..., str] = Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute
-    return template(title=html.escape(title), body=body)

@@ -42,8 +42,13 @@ def lint(project: Project, rules: Iterable[str] = (), items: Collection[str] | N
     return [{"item": f.item, "file": files[f.item]} | asdict(f) for f in findings(project, rules, items)]
 
 
-def fixes(project: Project, rules: Iterable[str] = (), items: Collection[str] | None = None) -> list[Fix]:
-    """What the fixes of the rules would make of the captions; nothing is written."""
+def fixes(
+    project: Project, rules: Iterable[str] = (), items: Collection[str] | None = None, in_place: bool = False
+) -> list[Fix]:
+    """What the fixes of the rules would make of the captions; nothing is written.
+
+    `in_place` lets those in a person's own folder be written too, where they stand.
+    """
     by_item: dict[str, list[Finding]] = {}
     for finding in findings(project, rules, items):
         if finding.fix is not None:
@@ -56,7 +61,8 @@ def fixes(project: Project, rules: Iterable[str] = (), items: Collection[str] | 
             before = words[row["name"]]
             after = fixed(before.text, found)
             told = tuple(dict.fromkeys(f.rule for f in found))
-            made.append(Fix(row["name"], before.text, after, told, before.origin, captions.place(project, row)))
+            place = captions.place(project, row) or (captions.sidecar(row["file"]) if in_place else None)
+            made.append(Fix(row["name"], before.text, after, told, before.origin, place))
     return [fix for fix in made if fix.after != fix.before]
 
 

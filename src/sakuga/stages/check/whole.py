@@ -21,6 +21,9 @@ Row = tuple[str, str, str, str]  # item, severity, rule, reason
 
 FEW = 20  # items; of fewer a share says little
 MOST = 0.5  # of the items from one film, or of one look
+FEW_ALIKE = 5  # captions; that fewer begin alike is chance
+TRIGGER_WORDS = 5
+NEARLY_ALL = 0.8  # of the captions
 CLOSE = 0.8  # of the captions that name a shot size
 NAMED = 10  # captions that must name one for the share to count
 ROOMY = 0.5  # of a card's memory: with less in use, larger or longer samples would fit
@@ -195,6 +198,7 @@ def advice(items: Sequence[Facts], whole: Whole) -> Iterator[Row]:
     if items and whole.experts > 1 and not any(item.kind == "clip" for item in items):
         yield _told("no-clips", "there are no clips: stills alone make the movement of Wan 2.2 stiff; add some clips")
     yield from _memory(whole)
+    yield from _trigger(items)
     if len(items) < FEW:
         return
     yield from _dominance(items, whole)
@@ -207,6 +211,17 @@ def advice(items: Sequence[Facts], whole: Whole) -> Iterator[Row]:
     if len(sizes) >= NAMED and close > CLOSE * len(sizes):
         why = f"{close} of the {len(sizes)} captions that name a shot size say close-up; add wider shots, or all is drawn close"
         yield _told("all-close", why)
+
+
+def _trigger(items: Sequence[Facts]) -> Iterator[Row]:
+    """Captions that all begin alike, where no trigger is set: another trainer's dataset, mostly."""
+    texts = [item.caption for item in items if item.caption]
+    if len(texts) < FEW_ALIKE or any(item.trigger for item in items):
+        return
+    begun, count = Counter(re.split(r"[.,:;]", text, maxsplit=1)[0].strip() for text in texts).most_common(1)[0]
+    if begun and len(begun.split()) <= TRIGGER_WORDS and count > NEARLY_ALL * len(texts):
+        why = f"{count} of {len(texts)} captions begin with '{begun}'; `sakuga set trigger \"{begun}\"`, if that calls the style"
+        yield _told("trigger-unset", why)
 
 
 def _dominance(items: Sequence[Facts], whole: Whole) -> Iterator[Row]:
