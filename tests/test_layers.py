@@ -121,7 +121,7 @@ def test_only_stages_and_surfaces_know_the_store() -> None:
 def test_torch_and_its_kin_stay_where_they_belong() -> None:
     homes = {
         "diffusers": {"sakuga.nn.vae"},
-        "transformers": {"sakuga.nn.text", "sakuga.nn.embed", "sakuga.nn.vision"},
+        "transformers": {"sakuga.nn.clip", "sakuga.nn.text", "sakuga.nn.embed", "sakuga.nn.vision"},
         "peft": set(),
     }
     for name in MODULES:

@@ -73,6 +73,25 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
+class ClipVision:
+    """The shape of a CLIP picture encoder, and the mean and deviation of the pixels it was trained on."""
+
+    width: int
+    ffn_dim: int
+    heads: int
+    layers: int
+    size: int  # pixels of a side
+    patch: int  # pixels of a side
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # R, G, B in [0, 1]
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+    @property
+    def tokens(self) -> int:
+        """What a picture becomes: its patches, and one token for the whole."""
+        return (self.size // self.patch) ** 2 + 1
+
+
+@dataclass(frozen=True)
 class Expert:
     """A transformer of a member, and the noise levels it is used at."""
 
@@ -197,6 +216,7 @@ VAE_TINY = Vae(
     patch=2, pixel_channels=12,
 )  # fmt: skip
 UMT5_XXL = TextEncoder("umt5-xxl", 4096, 10240, 64, 64, 24, 512, 256384)
+CLIP_H = ClipVision(1280, 5120, 16, 32, 224, 14)
 UMT5_TINY = TextEncoder("umt5-tiny", 128, 256, 4, 32, 2, 32, 512)
 
 SIZE_1_3B = Transformer(1536, 8960, 12, 30, 16, 16, 4096)
