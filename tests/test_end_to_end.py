@@ -40,7 +40,7 @@ def test_from_a_film_to_a_lora_that_diffusers_loads(
     clips = sorted(Path("dataset/clips").glob("*.mp4"))
     assert [len(scan_times(clip)) for clip in clips] == [13] * 4
     sakuga("caption")
-    assert sakuga("check", "--json") == []
+    assert {finding["severity"] for finding in sakuga("check", "--json")} <= {"advice"}
     planned = sakuga("plan", "--steps", "5", "--json")
     assert (planned["samples"], planned["steps"], planned["dropped"]) == (12, 5, [])
     trained = sakuga("train", "--steps", "5", "--learning-rate", "0.01", "--json")

@@ -66,13 +66,15 @@ def check(*, settings: Annotated[s.CheckSettings | None, Options] = None, common
         items = project.rows("SELECT count(*) AS n FROM item")[0]["n"]
     if common.json:
         show.print_json(findings)
-    elif findings:
-        show.table(
-            ("severity", "item", "rule", "reason"),
-            ((f["severity"], f["item"], f["rule"], f["reason"]) for f in findings),
-        )
-    elif items:
-        show.say(f"nothing wrong was found in {items} clips and stills")
+    elif items or findings:
+        faults = [f for f in findings if f["severity"] != "advice"]
+        if faults:
+            rows = ((f["severity"], f["item"], f["rule"], f["reason"]) for f in faults)
+            show.table(("severity", "item", "rule", "reason"), rows)
+        else:
+            show.say(f"nothing wrong was found in {items} clips and stills")
+        for f in findings[len(faults) :]:  # the worst come first
+            show.say(f"advice on {f['item']}: {f['reason']} ({f['rule']})")
     else:
         show.say(EMPTY)
     if broken := {f["item"] for f in findings if f["severity"] == "error"}:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SakugaError
-from ..core.family import Expert
+from ..core.family import TRAIN_TIMESTEPS, Expert
 from ..core.project import Project
 from .buckets import musubi_sizes
 from .layout import Exported, Layout, Part, cannot, model_paths, toml
@@ -72,7 +72,7 @@ def _entry(layout: Layout, part: Part, number: int) -> str:
     values |= {"resolution": list(section.resolution), "batch_size": section.batch or 1, "num_repeats": section.repeats}
     values |= _buckets(exported, part)
     if video:
-        values |= _windows(exported, part)
+        values |= _windows(exported, part, layout.project.member.frames)
     lines = "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
     return f"\n# section {part.section}\n[[datasets]]\n{lines}"
 
@@ -97,7 +97,7 @@ def _buckets(exported: Exported, part: Part) -> dict[str, Any]:
     return {"enable_bucket": enabled, "bucket_no_upscale": enabled and not upscale}
 
 
-def _windows(exported: Exported, part: Part) -> dict[str, Any]:
+def _windows(exported: Exported, part: Part, longest: int) -> dict[str, Any]:
     section = part.settings
     rule = section.rule
     if rule == "middle":
@@ -107,7 +107,7 @@ def _windows(exported: Exported, part: Part) -> dict[str, Any]:
         )
     values: dict[str, Any] = {"frame_extraction": rule}
     if rule == "full":
-        values["max_frames"] = section.max_frames or 81
+        values["max_frames"] = section.max_frames or longest
     else:
         values["target_frames"] = list(section.frames)
     values |= {"frame_stride": section.stride} if rule == "slide" else {}
@@ -163,7 +163,7 @@ def _range(project: Project, expert: Expert) -> list[str]:
     """The noise levels of one of two experts."""
     if len(project.member.experts) == 1:
         return []
-    low, high = (str(round(1000 * t)) for t in (expert.t_min, expert.t_max))
+    low, high = (str(round(TRAIN_TIMESTEPS * t)) for t in (expert.t_min, expert.t_max))
     return ["--min_timestep", low, "--max_timestep", high, "--preserve_distribution_shape"]
 
 

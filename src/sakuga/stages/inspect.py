@@ -35,6 +35,7 @@ PART_SECONDS = 0.5  # of the beginning and of the end, that are held against eac
 # a clip whose camera goes from one place to a wholly other one comes to 45 and more
 UNLIKE = 45.0
 HASH_EVERY = 2  # frames: drawings are held for two, and neighbours differ little
+LEAST_SECONDS = 2.0  # of a clip, for its parts to be held against each other: in less nothing becomes another place
 SIGN_EVERY = 64  # frames between signs of progress
 
 
@@ -90,7 +91,7 @@ def _clip(path: Path, facts: Mapping[str, Any], hashes: list[int], scratch: Scra
     if broken or seen != facts["frames"]:
         return [("error", "unreadable", f"{seen} of {facts['frames']} frames can be read; export or replace the clip")]
     told = [] if facts["one_shot"] else _breaks(small, rate)
-    if not told and len(small) > 2 * part:
+    if not told and len(small) >= LEAST_SECONDS * rate:
         told = _unlike(small[:part], small[-part:])
     return _bars(small) + told
 
