@@ -480,7 +480,7 @@ def test_a_folder_inside_the_project_and_one_on_another_drive(project: Project, 
     files = {row["file"] for row in project.rows("SELECT file FROM item WHERE folder = 'mine'")}
     assert files == {(mine / way).as_posix() for way in ("a.mp4", "Ünï 1.png", "run/fast/b.mkv")}
     api.caption(project)
-    assert found(project) == [("mine/run/fast/b", "caption-short")]
+    assert found(project) == [("mine/run/fast/b", "caption-short"), ("own/o", "twice")]
     (mine / "a.txt").write_text("MyStyle. a girl walks", "utf-8")
     captions.sync(project)
     assert words(project)["mine/a"] == "MyStyle. a girl walks"
