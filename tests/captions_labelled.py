@@ -40,7 +40,8 @@ def read(name: str) -> Iterator[Labelled]:
         row: dict[str, Any] = json.loads(line)
         item = f"{name}-{number}"
         measures = {key: row[key] for key in ("kind", "group", "camera", "brightness") if key in row}
-        subject = Subject(item, row["text"], trigger=row.get("trigger", TRIGGER), **measures)
+        named = tuple(row.get("extras", ()))
+        subject = Subject(item, row["text"], trigger=row.get("trigger", TRIGGER), extras=named, **measures)
         yield Labelled(subject, frozenset(row["rules"]), f"{name}-{row['set']}" if "set" in row else item)
 
 

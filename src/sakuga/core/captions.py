@@ -6,7 +6,7 @@ edited too. A .txt with words beside the file goes before them.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from .stage import unfinished
 
 PERSON = "person"
 LISTING = "listing"  # the source of words that stood in another trainer's list of captions
+UNDO = "undo"  # the source of words that a person put back
 KEPT = "dataset/adopted"
 
 
@@ -138,6 +139,26 @@ def write(project: Project, words: Mapping[str, tuple[str, str]], source: str) -
         row = {"item": name, "text": text, "source": source, "origin": PERSON, "made": time.time()}
         with store.transaction(project.db):
             store.insert(project.db, "caption", row)
+
+
+def history(project: Project, item: str) -> list[dict[str, Any]]:
+    """All words that an item has had, the oldest first: {id, text, by, source, made (s)}."""
+    query = "SELECT id, text, origin AS by, source, made FROM caption WHERE item = ? ORDER BY id"
+    return project.rows(query, item)
+
+
+def before(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The words that an undo puts back, of a history; None where there is nothing to go back to.
+
+    What an undo put back is not undone by the next: that goes one step further back.
+    """
+    stack: list[str] = []
+    for row in rows:
+        if row["source"] == UNDO and len(stack) > 1:
+            stack.pop()
+        elif not stack or stack[-1] != row["text"]:
+            stack.append(row["text"])
+    return stack[-2] if len(stack) > 1 else None
 
 
 def take_listed(project: Project, words: Mapping[str, str]) -> None:

@@ -1,11 +1,9 @@
 """The dataset as rows: items as the enumeration wants them, and the keys that their encodings are stored under."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from . import captions, models
@@ -15,25 +13,21 @@ from .files import fingerprint
 from .media.timing import count_at
 from .project import Project
 from .samples.enumeration import ItemFacts
+from .tags import tags_of
 
 
 def item_facts(project: Project) -> list[ItemFacts]:
     """Every item of the dataset, its frames counted at the model's rate."""
     fps = project.member.fps
     same, facts = str(fps), []
-    for row in project.rows("SELECT name, kind, width, height, frames, fps, tags, folder FROM item ORDER BY name"):
+    tags = tags_of(project)
+    for row in project.rows("SELECT name, kind, width, height, frames, fps, folder FROM item ORDER BY name"):
         frames = row["frames"]
         if row["kind"] == "clip" and row["fps"] != same and Fraction(row["fps"]) != fps:
             frames = count_at(Fraction(0), frames / Fraction(row["fps"]), fps)
         size = row["width"], row["height"]
-        tags = _tags(row["tags"])
-        facts.append(ItemFacts(row["name"], row["name"], row["kind"], *size, frames, tags, row["folder"]))
+        facts.append(ItemFacts(row["name"], row["name"], row["kind"], *size, frames, tags[row["name"]], row["folder"]))
     return facts
-
-
-@lru_cache(maxsize=5000)
-def _tags(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
 
 
 ENCODING = 2  # rises when the same sample or caption would be encoded to other values, or kept in another form

@@ -1,12 +1,13 @@
 """What lint reads of a project: its captions, with what is measured of the shots that they tell."""
 
-import json
 from pathlib import Path
 
 from . import captions, models
 from .lint.rule import Subject, Tokenize, Whole
 from .lint.rules import chosen, lint
 from .project import Project
+from .tags import tags_of
+from .triggers import extras
 
 SHARE = 0.5  # of a shot that a clip must cover for the shot's movement to be its own
 
@@ -14,7 +15,7 @@ SHARE = 0.5  # of a shot that a clip must cover for the shot's movement to be it
 NOT_CHECKED = ("empty", "trigger-missing", "stock-phrase", "near-identical")
 
 QUERY = """
-SELECT item.name, item.kind, item.tags, item.shot, item.first, item.last, shot.first AS shot_first,
+SELECT item.name, item.kind, item.shot, item.first, item.last, shot.first AS shot_first,
   shot.last AS shot_last, shot.camera, shot.brightness
 FROM item LEFT JOIN shot ON shot.name = item.shot ORDER BY item.name
 """
@@ -23,6 +24,7 @@ FROM item LEFT JOIN shot ON shot.name = item.shot ORDER BY item.name
 def read_whole(project: Project, tokenize: Tokenize | None = None) -> Whole:
     """All captions that there are, as lint wants them. `tokenize` is that of the text encoder."""
     words = captions.current(project)
+    tags = tags_of(project)
     found = []
     for row in project.rows(QUERY):
         if row["name"] not in words:
@@ -30,7 +32,7 @@ def read_whole(project: Project, tokenize: Tokenize | None = None) -> Whole:
         found.append(
             Subject(
                 row["name"], words[row["name"]].text, row["kind"], project.settings.trigger, row["shot"] or "",
-                _camera(row), row["brightness"], tuple(json.loads(row["tags"])),
+                _camera(row), row["brightness"], tags[row["name"]], extras(tags[row["name"]], project.settings.triggers),
             )
         )  # fmt: skip
     member = project.member

@@ -5,7 +5,8 @@ The model is opened from a folder as `save_pretrained` writes it, from safetenso
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..core.errors import SakugaError
 from .device import pick_device
 
 USUAL = (0.5, 0.5, 0.5)  # mean and deviation of pixels, where the folder has no word on them
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # the files of a tokenizer
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Embedder:
     std: Sequence[float]
     width: int  # of a vector
     device: torch.device
+    folder: Path
 
     @classmethod
     def open(cls, folder: Path, device: str | None = None) -> "Embedder":
@@ -51,10 +54,41 @@ class Embedder:
         wants = _wants(folder)
         embedder = cls(
             model.eval().requires_grad_(False).to(chosen), size if isinstance(size, int) else size[0],
-            wants.get("image_mean", USUAL), wants.get("image_std", USUAL), 0, chosen,
+            wants.get("image_mean", USUAL), wants.get("image_std", USUAL), 0, chosen, folder,
         )  # fmt: skip
         blank = np.zeros((embedder.size, embedder.size, 3), np.uint8)
-        return cls(**{**vars(embedder), "width": embedder([blank]).shape[1]})
+        return replace(embedder, width=embedder([blank]).shape[1])
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """That of the folder, for a model that knows words too; else None."""
+        from transformers import AutoTokenizer
+
+        if not hasattr(self.model, "get_text_features") or not any(
+            (self.folder / name).is_file() for name in VOCABULARIES
+        ):
+            return None
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+
+    def words(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors float32 [N, width] of texts, in the space of the pictures; what is beyond the model's length is cut.
+
+        Raises SakugaError for a model that knows no words.
+        """
+        if self.tokenizer is None:
+            raise SakugaError(
+                f"{self.folder} knows no words; give alike.model the folder of a CLIP or SigLIP with its tokenizer"
+            )
+        length = self.model.config.text_config.max_position_embeddings
+        # SigLIP was trained on texts filled up to its length, CLIP does not mind
+        told = self.tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        )
+        known = {name: told[name].to(self.device) for name in ("input_ids", "attention_mask") if name in told}
+        with torch.inference_mode():
+            found = self.model.get_text_features(**known)
+        found = found if isinstance(found, Tensor) else found.pooler_output
+        return F.normalize(found.float(), dim=-1).cpu().numpy()
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Unit vectors float32 [N, width] of RGB pictures [H, W, 3] uint8. The whole picture is shown, squeezed square."""

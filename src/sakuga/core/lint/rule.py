@@ -55,6 +55,7 @@ class Subject:
     camera: float | None = None
     brightness: float | None = None
     tags: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()  # further triggers, which its tags bring
 
     @cached_property
     def lowered(self) -> str:

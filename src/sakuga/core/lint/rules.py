@@ -13,6 +13,7 @@ RULES = (
     Rule("trigger-changed", "warning", "The trigger in another case, spelling or number", trigger.changed),
     Rule("trigger-moved", "warning", "The trigger does not stand at the start", trigger.moved),
     Rule("trigger-twice", "warning", "The trigger stands there more than once", trigger.twice),
+    Rule("tag-trigger-missing", "warning", "The further trigger of one of the item's tags does not stand there", trigger.extra),
     Rule("trigger-common", "warning", "The trigger is a word that the text encoder knows", trigger.common),
     Rule("style-word", "warning", "Words that name the style: anime, cartoon, cel-shaded, Ghibli", wording.style_words),
     Rule("male-female", "warning", "Male and female as nouns, for man and woman", wording.male_female),

@@ -5,6 +5,8 @@ from difflib import SequenceMatcher
 from functools import cache
 from importlib.resources import files
 
+from ..triggers import behind
+from ..triggers import missing as missing_words
 from .rule import Hit, Hits, Subject, Whole
 from .wording import lead_ins
 
@@ -74,6 +76,18 @@ def missing(subject: Subject, whole: Whole) -> Hits:
         and not _changed(subject)
     ):
         yield Hit(0, 0, f"the trigger '{subject.trigger}' is missing", f"{subject.trigger}. ")
+
+
+def extra(subject: Subject, whole: Whole) -> Hits:
+    """A further trigger, which a tag of the item brings, does not stand in the caption."""
+    lacking = missing_words(subject.text, subject.extras) if subject.text.strip() else []
+    if lacking:
+        named = " and ".join(f"'{word}'" for word in lacking)
+        place = behind(subject.text, subject.trigger)
+        gap = "" if not place or subject.text[place - 1] == " " else " "
+        # what follows a trigger that is missing too is put in with it, at the same place
+        fix = None if subject.trigger and not place else gap + "".join(f"{word}. " for word in lacking)
+        yield Hit(place, place, f"{named} is missing, which a tag of the item asks for", fix)
 
 
 def changed(subject: Subject, whole: Whole) -> Hits:

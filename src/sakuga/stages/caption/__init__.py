@@ -7,7 +7,7 @@ only read. Who writes is a row of `backends`, what is asked stands in `prompts`,
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from ...core.errors import SakugaError
 from ...core.project import Project
 from ...core.settings import CaptionSettings, CaptionWay
 from ...core.stage import Item, Rows, Scratch, Stage
+from ...core.tags import tags_of
+from ...core.triggers import extras, with_extras
 from .answers import clean
 from .backends import BACKENDS, Opened, Shown, used
 from .prompts import Kind, hints, instruct, read_prompt
@@ -34,9 +36,9 @@ _OF_TEMPLATE = ("film", "seconds", "brightness", "motion")  # what a caption by 
 class Captioners:
     """The backend of each kind, opened when the first item of its kind comes; both kinds may share one."""
 
-    def __init__(self, project: Project, settings: CaptionSettings) -> None:
+    def __init__(self, project: Project, settings: CaptionSettings, wanted: Sequence[Kind] | None = None) -> None:
         opened: list[tuple[CaptionWay, Opened]] = []
-        wanted = _wanted(project)
+        wanted = _wanted(project) if wanted is None else wanted
         for kind in wanted:
             way = settings.way(kind)
             same = next((one for other, one in opened if other == way), None)
@@ -61,8 +63,8 @@ def _items(project: Project, settings: CaptionSettings) -> list[Item]:
     unreadable = captions.sync(project)
     words = captions.current(project)
     ways = {kind: settings.way(kind) for kind in KINDS}
-    asked = {kind: read_prompt(project.folder, kind) for kind in KINDS if BACKENDS[ways[kind].backend].prompted}
-    items = []
+    told = {kind: read_prompt(project.folder, kind) for kind in KINDS if BACKENDS[ways[kind].backend].prompted}
+    items, tags = [], tags_of(project)
     for row in project.rows(QUERY):
         known = words.get(row["name"])
         by_person = known.text if known is not None and known.origin == captions.PERSON else None
@@ -71,23 +73,26 @@ def _items(project: Project, settings: CaptionSettings) -> list[Item]:
             "by_person": by_person,
             "place": place,
         }
-        prompt = _prompt(project, asked.get(row["kind"]), row, ways[row["kind"]])
-        content |= {"trigger": project.settings.trigger} | _depends(project, row, ways[row["kind"]], prompt)
-        facts = row | content | {"prompt": prompt, "media": str(project.path(row["file"]))}
+        prompt = prompt_of(project, told.get(row["kind"]), row, ways[row["kind"]])
+        content |= {"trigger": project.settings.trigger} | depends(project, row, ways[row["kind"]], prompt)
+        more = extras(tags[row["name"]], project.settings.triggers)
+        content |= {"extras": more} if more else {}
+        facts = row | content | {"prompt": prompt, "media": str(project.path(row["file"])), "extras": more}
         facts |= {"now": known.text if known else None, "unreadable": row["name"] in unreadable}
         facts |= {"path": str(project.path(place)) if place else None, "seen": seen.get(row["name"])}
         items.append(Item(row["name"], content, facts))
     return items
 
 
-def _prompt(project: Project, instruction: str | None, row: Mapping[str, Any], way: CaptionWay) -> str:
+def prompt_of(project: Project, instruction: str | None, row: Mapping[str, Any], way: CaptionWay) -> str:
+    """What a prompted backend is asked of an item; empty for others."""
     if instruction is None:
         return ""
     facts = dict(row) | {"item_seconds": float(row["frames"] / Fraction(row["fps"])) if row["kind"] == "clip" else 0.0}
     return instruct(instruction, row["kind"], project.settings.trigger, hints(facts) if way.hints else [])
 
 
-def _depends(project: Project, row: Mapping[str, Any], way: CaptionWay, prompt: str) -> dict[str, Any]:
+def depends(project: Project, row: Mapping[str, Any], way: CaptionWay, prompt: str) -> dict[str, Any]:
     """What an item's caption depends on beyond its name: its backend, the settings that matter there, what is read."""
     backend = BACKENDS[way.backend]
     values = way.model_dump(mode="json", include={"backend", *backend.matters})
@@ -105,7 +110,8 @@ def _work(facts: Mapping[str, Any], settings: CaptionSettings, scratch: Scratch)
     origin = captions.PERSON
     if not text:
         way, opened = scratch.context.opened[facts["kind"]]
-        text, origin = written(facts, way, opened, scratch.folder), opened.origin
+        draft = written(facts, way, opened, scratch.folder)
+        text, origin = with_extras(draft, facts["trigger"], facts["extras"]), opened.origin
     kept = _kept(facts) if facts["place"] else None
     if kept is not None:
         text, origin = _readable(kept, facts), captions.PERSON
@@ -116,13 +122,18 @@ def _work(facts: Mapping[str, Any], settings: CaptionSettings, scratch: Scratch)
     return {"caption": [{"item": facts["name"], "text": text, "origin": origin, "made": time.time()}]}
 
 
-def written(facts: Mapping[str, Any], way: CaptionWay, opened: Opened, scratch: Path) -> str:
-    """The caption that a backend writes for an item."""
+def asked(facts: Mapping[str, Any], way: CaptionWay, opened: Opened, scratch: Path) -> str:
+    """What a backend answers, shown an item and given its prompt."""
     own = scratch / "shown"
     try:
-        told = opened.describe(Shown(Path(facts["media"]), facts["kind"], facts, way, own, facts["prompt"]))
+        return opened.describe(Shown(Path(facts["media"]), facts["kind"], facts, way, own, facts["prompt"]))
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def written(facts: Mapping[str, Any], way: CaptionWay, opened: Opened, scratch: Path) -> str:
+    """The caption that a backend writes for an item."""
+    told = asked(facts, way, opened, scratch)
     return clean(told, facts["trigger"]) if BACKENDS[way.backend].prompted else filled(facts, way.template, told)
 
 
@@ -166,7 +177,7 @@ def filled(facts: Mapping[str, Any], template: str, shot: str) -> str:
     return text.strip() if facts["trigger"] else text.lstrip(" .,:;-").strip()
 
 
-def _parallel(settings: CaptionSettings) -> int:
+def parallel(settings: CaptionSettings) -> int:
     """How many items may be under way: as many as are asked for of a program that is waited for."""
     ways = [settings.way(kind) for kind in KINDS]
     return max(way.concurrency or BACKENDS[way.backend].at_once for way in ways)
@@ -174,5 +185,5 @@ def _parallel(settings: CaptionSettings) -> int:
 
 STAGE = Stage(
     "caption", version=2, takes="item", gives=(), appends=("caption",), settings=CaptionSettings, items=_items,
-    work=_work, unit="captions", context=Captioners, lasting=True, parallel=_parallel, tell=Captioners.told,
+    work=_work, unit="captions", context=Captioners, lasting=True, parallel=parallel, tell=Captioners.told,
 )  # fmt: skip
