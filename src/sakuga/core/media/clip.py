@@ -37,11 +37,12 @@ class ClipInfo:
 
 
 def write_clip(
-    path: Path | str, frames: Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF, *, lossless: bool = False
-) -> ClipInfo:
+    path: Path | str, frames: Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF, *, lossless: bool = False,
+    comment: str = "",
+) -> ClipInfo:  # fmt: skip
     """Encode RGB uint8 frames (H x W x 3, all of one size) at `fps`; an odd last row or column is cut off.
 
-    `lossless` writes FFV1 in Matroska, and `crf` is not used.
+    `lossless` writes FFV1 in Matroska, and `crf` is not used. `comment` stands in the file's metadata.
 
     Writes to the path as it is: to land a clip whole, give a temporary name and move it.
     """
@@ -60,6 +61,8 @@ def write_clip(
     with av.open(str(path.absolute()), "w", format=form, container_options=options) as container:
         make = _lossless_stream if lossless else _stream
         stream = make(container, width, height, Fraction(fps), crf)
+        if comment:
+            container.metadata["comment"] = comment
         for rgb in chain([first], rest):
             if rgb.shape != first.shape:
                 raise SakugaError(f"{path.name}: frame {count} is {rgb.shape[1]}x{rgb.shape[0]}, the first was not")

@@ -1,0 +1,91 @@
+"""What a generated video was made from, kept in the video itself: to be read, run again, or taken to another program.
+
+One line of JSON in the comment of the file, where players and other tools leave it alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from . import family
+from .errors import SakugaError
+from .settings import explain
+
+NAME = "sakuga"  # by which the comment is known for ours
+
+
+class Worn(BaseModel):
+    """A LoRA that an expert wore: the file's name, its sha256, and how strongly."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    expert: str
+    file: str
+    sha256: str
+    strength: float = 1.0
+
+
+class Made(BaseModel):
+    """All that decides a video: the same model files, this and the same program give the same pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    model: str
+    prompt: str
+    negative: str
+    seed: int
+    width: int
+    height: int
+    frames: int
+    steps: int
+    shift: float
+    guidance: dict[str, float]
+    sampler: str
+    experts: list[str]  # of each step
+    loras: list[Worn] = []
+    image: str | None = None
+    precision: str = "fp32"
+    note: str = ""
+
+    @property
+    def member(self) -> family.Member:
+        return family.member(self.model)
+
+    @property
+    def handover(self) -> int:
+        """How many steps the first expert does."""
+        return self.experts.count(self.experts[0]) if self.experts else self.steps
+
+    def comment(self) -> str:
+        """One line, as it stands in the file."""
+        return json.dumps({NAME: self.model_dump(mode="json")}, ensure_ascii=False, sort_keys=True)
+
+
+def read_made(path: Path) -> Made:
+    """What a video of ours says of itself. Raises SakugaError where it says nothing, or nothing that makes sense."""
+    try:
+        with av.open(str(path)) as container:
+            comment = container.metadata.get("comment", "")
+    except FileNotFoundError as error:
+        raise SakugaError(f"{path} is not there; give a video that `sakuga generate` made") from error
+    except (av.FFmpegError, OSError) as error:
+        raise SakugaError(f"{path} is not a video that can be read; give one that `sakuga generate` made") from error
+    told = _told(comment)
+    if told is None:
+        raise SakugaError(f"{path.name} does not say what it was made from; only videos of `sakuga generate` do")
+    try:
+        return Made.model_validate(told)
+    except ValidationError as error:
+        raise SakugaError(f"{path.name} was made by another version: {explain(error, Made)}") from error
+
+
+def _told(comment: str) -> Any:
+    try:
+        read = json.loads(comment)
+    except (ValueError, RecursionError):
+        return None
+    return read.get(NAME) if isinstance(read, dict) else None
