@@ -74,6 +74,10 @@ def test_each_claim_is_judged_and_a_changed_caption_anew(exported: Project, url:
     api.review(exported)  # takes the edit in
     assert A not in {one.item for one in api.disagreements(exported)}  # what was judged are other words
     assert ask(exported, url, ask="claims").done == [A]
+    write(
+        exported, A, "MyStyle, A girl waits at a gate. Medium shot."
+    )  # the same claims; the answers are of the very words
+    assert ask(exported, url, ask="claims").done == [A]
     assert {one.item: one.score for one in api.disagreements(exported)}[A] == 0.0
 
 

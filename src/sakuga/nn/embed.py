@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.errors import SakugaError
+from ..core.picture_models import knows_words
 from .device import pick_device
 
 USUAL = (0.5, 0.5, 0.5)  # mean and deviation of pixels, where the folder has no word on them
-VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # the files of a tokenizer
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Embedder:
         """That of the folder, for a model that knows words too; else None."""
         from transformers import AutoTokenizer
 
-        if not hasattr(self.model, "get_text_features") or not any(
-            (self.folder / name).is_file() for name in VOCABULARIES
-        ):
+        if not hasattr(self.model, "get_text_features") or not knows_words(self.folder):
             return None
         return AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 

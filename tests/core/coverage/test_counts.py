@@ -27,6 +27,17 @@ def test_everybody_got_the_studded_belt() -> None:
     assert cover(captioned("A girl runs.")).unsaid == []
 
 
+def test_what_half_of_the_captions_say_is_not_left_out() -> None:
+    def left_out(said: int) -> list[str]:
+        texts = [f"A {'hat' if n < said else 'bell'}." for n in range(10)]
+        return [
+            one.phrase
+            for one in cover([Captioned(f"c{n}", text, second="A hat.") for n, text in enumerate(texts)]).unsaid
+        ]
+
+    assert (left_out(4), left_out(5), left_out(9)) == (["hat"], [], [])
+
+
 def test_an_attribute_that_is_never_alone() -> None:
     """One character with red hair and a ponytail is the only red hair in the set."""
     girl = "A girl with red hair and a ponytail {}."

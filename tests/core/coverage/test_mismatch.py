@@ -47,6 +47,13 @@ def test_where_nobody_else_told_nothing_is_known() -> None:
     assert found([scene.first for scene in made], seconds) == []
 
 
+def test_what_all_captions_say_tells_nothing() -> None:
+    said = [frozenset({"street", word}) for word in ("lamp", "gate", "cart")]
+    fits = phrase_fits(said, said)
+    assert [round(fit[0], 6) for fit in fits] == [1.0, 1.0, 1.0]
+    assert {value for fit in fits for offset, value in fit.items() if offset} == {0.0}
+
+
 def test_what_is_said_of_a_slip() -> None:
     after = [{0: 0.0, 1: 0.8}] * 4 + [{0: 0.9, 1: 0.0}] * 4
     (slip,) = slips(list("abcdefgh"), after)

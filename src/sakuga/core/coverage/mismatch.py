@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import log, sqrt
 
 SHORTEST = 3  # items; fewer are told only as a pair that was exchanged
-TOLL = 0.02  # taken from every item's gain, so that what fits equally well ends a stretch
 CLEAR = 0.15  # mean gain of a stretch that is told: of a similarity from 0 to 1
 CLEAR_PAIR = 0.25  # gain of each of two captions that were exchanged
 
@@ -41,7 +40,7 @@ def slips(items: Sequence[str], fits: Sequence[Fit]) -> list[Slip]:
     gains = {offset: [_gain(fit, offset) for fit in fits] for offset in (-1, 1)}
     found = []
     for offset, values in gains.items():
-        for first, last in stretches([value - TOLL for value in values]):
+        for first, last in stretches(values):
             mean = sum(values[first : last + 1]) / (last + 1 - first)
             if last + 1 - first >= SHORTEST and mean >= CLEAR:
                 found.append(Slip(tuple(items[first : last + 1]), offset, mean))

@@ -3,7 +3,6 @@
 From them is told whether captions fit a neighbour's file better than their own. Without such a model there is nothing to do.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,11 @@ import numpy as np
 from ...core import captions
 from ...core.media import film
 from ...core.media.picture import read_picture
+from ...core.picture_models import knows_words
 from ...core.project import Project
 from ...core.settings import AlikeSettings
 from ...core.stage import Item, Rows, Scratch, Stage
 from ...core.triggers import behind
-
-VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
-
-
-def knows_words(folder: Path) -> bool:
-    """Whether a model's folder has what texts need: a part for them, and the vocabulary."""
-    config = folder / "config.json"
-    if not config.is_file() or not any((folder / name).is_file() for name in VOCABULARIES):
-        return False
-    return "text_config" in json.loads(config.read_text(encoding="utf-8"))
 
 
 def _items(project: Project, settings: AlikeSettings) -> list[Item]:
