@@ -17,7 +17,7 @@ SRC = Path(sakuga.__file__).parent
 TESTS = Path(__file__).parent
 
 # Calls that make an error, and which of their arguments is the sentence.
-ERRORS = {"SakugaError": 0, "Halt": 0, "_Passing": 0, "ValueError": 0, "_unreadable": 1}
+ERRORS = {"SakugaError": 0, "Halt": 0, "_Passing": 0, "ValueError": 0, "_unreadable": 1, "DoesNotFit": 0}
 UNTOLD = {"nn/pickles.py"}  # of its ValueErrors nobody hears: one sentence stands for all of them
 
 # Functions and constants that say otherwise why something is set aside, left out or reported: every text of three words
@@ -52,6 +52,7 @@ HANDED_ON = {
     "core/settings.py: f'{origin}: {explain(error, ProjectSettings)}'",
     "core/settings.py: explain(error, type(settings))",
     "doctor.py: f'{errors[0].check}: {errors[0].found}; {errors[0].remedy}'",
+    "nn/weights.py: mistaken(path, role, facts) or str(error)",
     "nn/vision.py: _too_large(source, dtype, chosen)",
     "stages/adopt.py: facts['fault']",
     "stages/cache.py: next(iter(faults.values()))",

@@ -16,7 +16,7 @@ from official import official
 from random_model import CAPTIONS, make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
-from sakuga.nn.text import TIED, TextDoor, clean, load_text, pad_text
+from sakuga.nn.text import TIED, TextDoor, clean, load_text, load_tokenizer, pad_text
 
 FACTS = FAMILY["tiny"].text
 PROMPTS = ["MyStyle. a girl runs along the sea wall", "", "a &amp;amp; b\n\n  c", "a black cat in the rain " * 9]
@@ -47,6 +47,27 @@ def official_encoder() -> Any:
             if key.endswith("attn.q.weight"):
                 p /= FACTS.head_dim**0.5  # T5 does not scale its scores
     return model
+
+
+@torch.no_grad()
+def test_comfyuis_scaled_fp8(folder: Path, tmp_path: Path) -> None:
+    """transformers' names, the large weights in fp8 with a scale each, and the tokenizer as a tensor."""
+    weights = load_file(folder / "text_encoder" / "model.safetensors")
+    stored, expected = dict(weights), dict(weights)
+    for key in [key for key in weights if key.endswith((".q.weight", ".wo.weight", "shared.weight"))]:
+        scale = weights[key].abs().max() / 448
+        stored[key] = (weights[key] / scale).to(torch.float8_e4m3fn)
+        stored[f"{key.removesuffix('weight')}scale_weight"] = scale
+        expected[key] = stored[key].float() * scale
+    stored |= {"scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)}
+    stored |= {"spiece_model": torch.frombuffer(bytearray(spiece()), dtype=torch.uint8)}
+    save_file(stored, tmp_path / "umt5_xxl_fp8_e4m3fn_scaled.safetensors")
+    save_file(expected, tmp_path / "plain.safetensors")
+    found = load_text(FACTS, tmp_path / "umt5_xxl_fp8_e4m3fn_scaled.safetensors", None, torch.float32)
+    plain = load_text(FACTS, tmp_path / "plain.safetensors", folder / "tokenizer", torch.float32)
+    ids = torch.arange(3, 20)[None]
+    assert torch.equal(found.model(input_ids=ids)[0], plain.model(input_ids=ids)[0])
+    assert found.tokens("a girl")[-1] == 1
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -118,9 +139,11 @@ def test_the_tokenizer_inside_the_file(folder: Path, tmp_path: Path, tiny: TextD
     (tmp_path / "spiece.model").write_bytes(model)
     inside = load_text(FACTS, tmp_path / "a.safetensors", None, torch.float32)
     beside = load_text(FACTS, folder / "text_encoder", tmp_path, torch.float32)
+    alone = load_tokenizer(tmp_path / "a.safetensors")
     for prompt in PROMPTS:
         ids = inside.tokens(prompt)
         assert ids == beside.tokens(prompt)
+        assert len(ids) == FACTS.length or alone(clean(prompt)) == ids
         assert ids[-1] == 1
     assert torch.equal(inside.encode(PROMPTS)[0], beside.encode(PROMPTS)[0])
     assert inside.tokens(PROMPTS[0]) != tiny.tokens(PROMPTS[0])
@@ -129,5 +152,7 @@ def test_the_tokenizer_inside_the_file(folder: Path, tmp_path: Path, tiny: TextD
 def test_no_tokenizer(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SakugaError, match="carries no tokenizer"):
         load_text(FACTS, folder / "text_encoder", None)
+    with pytest.raises(SakugaError, match="carries no tokenizer"):
+        load_tokenizer(folder / "text_encoder" / "model.safetensors")
     with pytest.raises(SakugaError, match="holds no tokenizer"):
         load_text(FACTS, folder / "text_encoder", tmp_path)

@@ -3,10 +3,12 @@
 import json
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
@@ -90,8 +92,76 @@ def test_tensors_go_one_by_one(weights: dict[str, Tensor]) -> None:
     assert most <= 2
 
 
-def fp8(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return weights | {"blocks.0.ffn.0.weight": weights["blocks.0.ffn.0.weight"].to(torch.float8_e4m3fn)}
+FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+MOST = {torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 57344.0}  # the largest number of each
+
+
+def in_fp8(weights: dict[str, Tensor], kind: torch.dtype) -> dict[str, Tensor]:
+    """Plain fp8: every number as it is."""
+    return {key: tensor.to(kind) for key, tensor in weights.items()}
+
+
+@pytest.mark.parametrize("kind", FP8, ids=["e4m3", "e5m2"])
+def test_plain_fp8_is_read_number_by_number(kind: torch.dtype, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    stored = in_fp8(weights, kind)
+    for target in (torch.float32, torch.bfloat16):  # both hold every number of fp8
+        model = load_transformer(SHAPE, whole(stored, tmp_path / "a.safetensors"), target)
+        assert all(torch.equal(p.float(), stored[k].float()) for k, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("kind", FP8, ids=["e4m3", "e5m2"])
+@pytest.mark.parametrize("ending", ["scale_weight", "weight_scale"])
+def test_scaled_fp8_is_multiplied_out(
+    kind: torch.dtype, ending: str, suffix: str, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """As ComfyUI stores it: the large weights in fp8, a scale beside each, and notes for those who compute in fp8."""
+    stored, expected = dict(weights), dict(weights)
+    for key in [key for key in weights if key.endswith(("attn.q.weight", "ffn.0.weight"))]:
+        scale = weights[key].abs().max() / MOST[kind]
+        stored[key] = (weights[key] / scale).to(kind)
+        layer = key.removesuffix(".weight")
+        stored[f"{layer}.{ending}"] = scale.reshape(()) if "q" in key else scale.reshape(1)
+        stored[f"{layer}.scale_input"] = torch.ones(1)
+        stored[f"{layer}.comfy_quant"] = torch.zeros(4, dtype=torch.uint8)
+        expected[key] = stored[key].float() * scale
+    stored["scaled_fp8"] = torch.zeros(2, dtype=kind)
+    path = (whole if suffix == ".safetensors" else pickled)(
+        {f"model.diffusion_model.{key}": tensor for key, tensor in stored.items()}, tmp_path / f"a{suffix}"
+    )
+    model = load_transformer(SHAPE, path, torch.float32)
+    assert all(torch.equal(p, expected[k]) for k, p in model.named_parameters())
+    assert (expected["blocks.0.ffn.0.weight"] - weights["blocks.0.ffn.0.weight"]).abs().max() < 0.3
+    half = load_transformer(SHAPE, path)
+    assert torch.equal(half.blocks[0].ffn[0].weight, expected["blocks.0.ffn.0.weight"].bfloat16())
+
+
+def test_a_scale_for_each_row(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    key, stored = "blocks.1.ffn.2.weight", dict(weights)
+    scale = weights[key].abs().amax(1, keepdim=True) / 448
+    stored |= {key: (weights[key] / scale).to(FP8[0]), "blocks.1.ffn.2.weight_scale": scale}
+    model = load_transformer(SHAPE, whole(stored, tmp_path / "a.safetensors"), torch.float32)
+    assert torch.equal(model.blocks[1].ffn[2].weight, stored[key].float() * scale)
+
+
+def test_diffusers_folders(tmp_path: Path) -> None:
+    """With the image branch, whose names are the most; diffusers' own conversion says what is what."""
+    shape = replace(SHAPE, in_channels=36, clip_branch=True)
+    generator = torch.Generator().manual_seed(0)
+    weights = {k: torch.randn(v.shape, generator=generator) for k, v in WanTransformer(shape).state_dict().items()}
+    theirs = convert_wan_transformer_to_diffusers({k: v.clone() for k, v in weights.items()})
+    assert not [
+        key for key in theirs if key in weights and not key.startswith("patch_embedding.") and "norm_" not in key
+    ]
+    folder = tmp_path / "transformer"
+    folder.mkdir()
+    whole(theirs, folder / "diffusion_pytorch_model.safetensors")
+    model = load_transformer(shape, folder, torch.float32)
+    assert all(torch.equal(p, weights[k]) for k, p in model.named_parameters())
+
+
+def int8(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return weights | {"blocks.0.ffn.0.weight": weights["blocks.0.ffn.0.weight"].to(torch.int8)}
 
 
 @pytest.mark.parametrize(
@@ -100,11 +170,27 @@ def fp8(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         (lambda w: {k: v for k, v in w.items() if "ffn" not in k}, r"missing blocks\.0\.ffn\.0\.bias, .* and 5 more"),
         (lambda w: w | {"vace.weight": torch.zeros(1)}, r"not expected vace\.weight"),
         (lambda w: w | {"patch_embedding.weight": torch.zeros(48, 36, 1, 2, 2)}, r"\[48, 36, .*expected \[48, 16, "),
-        (lambda w: w | {"blocks.0.ffn.0.scale_weight": torch.zeros(1)}, "quantised"),
-        (fp8, r"quantised weights \(blocks\.0\.ffn\.0\.weight, float8_e4m3fn\)"),
+        (
+            lambda w: w | {"blocks.0.ffn.0.scale_weight": torch.ones(3)},
+            r"holds a scale of blocks\.0\.ffn\.0\.weight that Sakuga cannot read \(\[3\]\); use the fp16",
+        ),
+        (lambda w: w | {"blocks.9.ffn.0.scale_weight": torch.ones(1)}, r"not expected blocks\.9\.ffn\.0\.scale_weight"),
+        (int8, r"quantised weights \(blocks\.0\.ffn\.0\.weight, int8\)"),
+        (
+            lambda w: int8(w) | {"blocks.0.ffn.0.weight_scale": torch.ones(1)},
+            r"quantised weights \(blocks\.0\.ffn\.0\.weight, int8\)",
+        ),
+        (
+            lambda w: w | {"head.modulation": torch.full((1, 2, 48), torch.nan)},
+            r"holds what are no numbers \(NaN or infinite\) in head\.modulation as float32; download it again, or take",
+        ),
+        (
+            lambda w: w | {"blocks.1.ffn.0.bias": torch.full((64,), torch.inf)},
+            r"no numbers \(NaN or infinite\) in blocks\.1\.ffn\.0\.bias as bfloat16; download",
+        ),
         (lambda w: w | {"model.diffusion_model.head.modulation": w["head.modulation"].clone()}, "twice"),
     ],
-    ids=["missing", "unexpected", "shape", "scale", "fp8", "twice"],
+    ids=["missing", "unexpected", "shape", "scale", "lone scale", "int8", "int8 scaled", "nan", "infinite", "twice"],
 )
 def test_what_does_not_fit_is_named(change, message: str, weights: dict[str, Tensor], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = whole(change(weights), tmp_path / "film.safetensors")

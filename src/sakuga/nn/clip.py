@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.family import CLIP_H, ClipVision
-from .weights import fill, read_tensors
+from .weights import fill, read_weights, wanted
 
 # What such files hold besides: the half that knows words, and what follows the last layer.
 _UNUSED = re.compile(
@@ -83,7 +83,8 @@ def load_clip(
 ) -> ClipDoor:
     """The picture encoder from the official .pth, ComfyUI's clip_vision_h.safetensors or a folder of transformers."""
     model = make_clip(facts)
-    fill(model, _weights(path, facts), path, lambda _: dtype, device)
+    with wanted(path, "clip", facts):
+        fill(model, _weights(path, facts), path, lambda _: dtype, device)
     _place_positions(model, facts, device)
     return ClipDoor(model, facts)
 
@@ -91,7 +92,7 @@ def load_clip(
 def _weights(path: Path, facts: ClipVision) -> Iterator[tuple[str, Tensor]]:
     """The tensors that are wanted, under transformers' names and in its shapes."""
     last = f"encoder.layers.{facts.layers - 1}."
-    for given, whole in read_tensors(path):
+    for given, whole in read_weights(path):
         if _UNUSED.match(given):
             continue
         for key, tensor in _split(given, whole):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import TextEncoder
-from .weights import brief, fill, read_bytes, read_tensors
+from .weights import brief, fill, read_bytes, read_tensors, read_weights, wanted
 
 Tokenize = Callable[[str], list[int]]  # the end mark included, however long the text
 
@@ -112,23 +112,24 @@ def load_text(
 ) -> TextDoor:
     """The encoder of that row from a transformers folder, the official .pth, or a .safetensors in either's names.
 
-    `tokenizer_path` is a folder with tokenizer.json or spiece.model, or one of these files; None takes the tokenizer
-    that ComfyUI's files carry.
+    `tokenizer_path` is a folder with tokenizer.json or spiece.model, one of these files, or a file of ComfyUI's that
+    carries a tokenizer; None takes the one that `path` carries.
     """
     embedded: list[bytes] = []
     model = make_text(text_config(facts))
-    fill(model, _weights(path, embedded), path, lambda _: dtype, device)
+    with wanted(path, "text", facts):
+        fill(model, _weights(path, embedded), path, lambda _: dtype, device)
     model.encoder.embed_tokens.weight = model.shared.weight
     if tokenizer_path is not None:
         return TextDoor(model, load_tokenizer(tokenizer_path), facts.length)
     if not embedded:
-        raise SakugaError(f"{path} carries no tokenizer; give the folder with tokenizer.json or spiece.model")
+        raise _no_tokenizer(path)
     return TextDoor(model, _sentencepiece(embedded[0], path), facts.length)
 
 
 def _weights(path: Path, embedded: list[bytes]) -> Iterator[tuple[str, Tensor]]:
     """The encoder's tensors under transformers' names; a tokenizer among them goes to `embedded`."""
-    for key, tensor in read_tensors(path):
+    for key, tensor in read_weights(path):
         if key == EMBEDDED_TOKENIZER and tensor.dtype == torch.uint8:
             embedded.append(tensor.numpy().tobytes())
         elif key != TIED:
@@ -142,6 +143,8 @@ def load_tokenizer(path: Path) -> Tokenize:
         raise SakugaError(f"{path} holds no tokenizer; give the folder with tokenizer.json or spiece.model")
     if file.suffix == ".model":
         return _sentencepiece(read_bytes(file), file)
+    if file.suffix == ".safetensors":
+        return _sentencepiece(_carried(file), file)
     from tokenizers import Tokenizer
 
     with _one_sentence(file):
@@ -154,6 +157,18 @@ def load_tokenizer(path: Path) -> Tokenize:
             return list(tokenizer.encode(text).ids)
 
     return tokenize
+
+
+def _carried(file: Path) -> bytes:
+    """The tokenizer that a file of weights carries as a tensor."""
+    for _, tensor in read_tensors(file, only=EMBEDDED_TOKENIZER):
+        if tensor.dtype == torch.uint8:
+            return tensor.numpy().tobytes()
+    raise _no_tokenizer(file)
+
+
+def _no_tokenizer(path: Path) -> SakugaError:
+    return SakugaError(f"{path} carries no tokenizer; give the folder with tokenizer.json or spiece.model")
 
 
 def _sentencepiece(model: bytes, file: Path) -> Tokenize:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import Vae
-from .weights import fill, read_object, read_tensors
+from .weights import fill, read_object, read_weights, wanted
 
 MOST = 1e6  # that a mean or a deviation of latents can be; those of Wan are about 1
 _STEMS = (
@@ -124,8 +124,9 @@ def load_vae(facts: Vae, path: Path, dtype: torch.dtype = torch.float32, device:
     if path.is_dir():
         config |= _statistics(path, facts)
     model = make_vae(config)
-    tensors = ((diffusers_key(key, facts), tensor) for key, tensor in read_tensors(path))
-    fill(model, tensors, path, lambda _: dtype, device)
+    tensors = ((diffusers_key(key, facts), tensor) for key, tensor in read_weights(path))
+    with wanted(path, "vae", facts):
+        fill(model, tensors, path, lambda _: dtype, device)
     return VaeDoor(model)
 
 

@@ -1,113 +1,121 @@
 """Reading weight files into models: tensor by tensor, so that host memory never holds a second copy.
 
-A path is a .safetensors file, a folder of them (one model in one or several shards), or a .pth file of tensors.
-Nothing in a file is run as code. Files come from strangers: whatever they hold, they load or are one sentence.
+A path is a .safetensors file, a folder of them (one model in one or several shards), or a .pth file of tensors. Weights in
+fp8, plain or with a scale, are multiplied out on the way. Nothing in a file is run as code. Files come from strangers:
+whatever they hold, they load or are one sentence.
 """
 
-import json
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..core.errors import SakugaError
-from ..core.family import PICKLED, Transformer
+from ..core.family import PICKLED, Role, Transformer
+from ..core.weight_files import brief as brief
+from ..core.weight_files import few as few
+from ..core.weight_files import read_bytes as read_bytes
+from ..core.weight_files import read_header, weight_files
+from ..core.weight_files import read_object as read_object
+from .keys import original_key
 from .pickles import read_pickle
+from .recognise import Part, mistaken
 from .transformer import WanTransformer, is_island
 
-PREFIXES = ("model.diffusion_model.", "diffusion_model.")
 READABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-QUANTISED = ("scale_weight", "weight_scale", "scale_input", "input_scale", "scaled_fp8")
+FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+SCALES = (".scale_weight", ".weight_scale")  # of a weight in fp8, beside it: what its numbers are multiplied by
+SCALE_NOTES = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")  # for those who compute in fp8
 BROKEN = (SafetensorError, OSError, RuntimeError)  # what reading a damaged .safetensors raises
-SHOWN = 3
-BRIEF = 100
-_SHARD = re.compile(r"[\w .()+-]{1,200}\.safetensors")  # a file beside the index, never one elsewhere
+MAPPED_MOST = 2**29  # bytes given before a file is mapped anew: pages that were read count as our memory until then
+
+Entry = tuple[str, Callable[[], Tensor]]  # a key, and what reads its tensor
 
 
-def weight_files(path: Path) -> list[Path]:
-    """The files that a model's path stands for; a folder with an index gives exactly the shards it names."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise SakugaError(f"{path} does not exist; give the model's weight file or its folder")
-    indexes = sorted(path.glob("*.safetensors.index.json"))
-    if len(indexes) > 1:
-        raise SakugaError(f"{path} holds {len(indexes)} models ({indexes[0].name}, ...); give the folder of one")
-    if indexes:
-        files = [path / name for name in _shards(indexes[0])]
-    else:
-        files = sorted(path.glob("*.safetensors"))
-    if not files:
-        raise SakugaError(f"{path} holds no .safetensors file; give the model's weight file or its folder")
-    for file in files:
-        if not file.is_file():
-            why = f"named by {indexes[0].name} but is missing" if indexes else "a link to a file that is missing"
-            raise SakugaError(f"{file} is {why}; download the model again")
-    return files
+class DoesNotFit(SakugaError):
+    """The tensors of a file are not those of the model."""
 
 
-def _shards(index: Path) -> list[str]:
-    """The files that an index names."""
-    places = read_object(index).get("weight_map")
-    names = list(places.values()) if isinstance(places, dict) else []
-    if not names or not all(isinstance(name, str) and _SHARD.fullmatch(name) for name in names):
-        raise SakugaError(f"{index} does not say which files beside it hold the weights; download the model again")
-    return sorted(set(names))
+def read_tensors(path: Path, only: str | None = None) -> Iterator[tuple[str, Tensor]]:
+    """(key, tensor on the CPU) of every tensor under `path`, or of one alone, backed by the file until it is copied."""
+    for key, read in _entries(path):
+        if only in (None, key):
+            yield key, read()
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """What a JSON file of a model says."""
-    try:
-        read = json.loads(read_bytes(path))
-    except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict):
-        raise SakugaError(f"{path} is not a JSON object; download the model again")
-    return read
+def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """As `read_tensors`, with weights that have a scale multiplied by it in fp32, and without what belongs to scales."""
+    entries = list(_entries(path))
+    keys = {key for key, _ in entries}
+    scales = {weight: read() for key, read in entries if (weight := _scaled_by(key)) in keys}
+    for key, read in entries:
+        if key in scales:
+            yield key, _multiplied(read(), scales[key], key, path)
+        elif not key.endswith(SCALE_NOTES) and _scaled_by(key) not in scales:
+            yield key, read()
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a small file of a model."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SakugaError(f"{path} cannot be read: {error.strerror}; look whether it is there and yours") from error
+def _scaled_by(key: str) -> str:
+    """The weight that the scale `key` belongs to; empty for what is no scale."""
+    ending = next((ending for ending in SCALES if key.endswith(ending)), None)
+    return f"{key.removesuffix(ending)}.weight" if ending else ""
 
 
-def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """(key, tensor on the CPU) of every tensor under `path`, backed by the file until it is copied."""
+def _multiplied(weight: Tensor, scale: Tensor, key: str, path: Path) -> Tensor:
+    """w = q s in fp32; one scale for all, or one for each row."""
+    if weight.dtype not in (*READABLE, *FP8):
+        raise _quantised(path, key, weight)
+    rows = (scale.numel(),) == weight.shape[:1]
+    if scale.dtype not in READABLE or (scale.numel() != 1 and not rows):
+        raise SakugaError(
+            f"{path} holds a scale of {brief(key)} that Sakuga cannot read ({brief(str(list(scale.shape)))}); "
+            "use the fp16 or bf16 file of the same model"
+        )
+    return weight.float() * scale.float().reshape((-1, *(1,) * (weight.dim() - 1)) if rows else ())
+
+
+def _quantised(path: Path, key: str, tensor: Tensor) -> SakugaError:
+    return SakugaError(
+        f"{path} holds quantised weights ({brief(key)}, {str(tensor.dtype).removeprefix('torch.')}), "
+        "which Sakuga cannot read yet; use the fp16 or bf16 file of the same model"
+    )
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    """Every tensor under `path`, to be read when it is wanted."""
     for file in weight_files(path):
         if file.suffix in PICKLED:
-            yield from read_pickle(file)
+            for key, tensor in read_pickle(file):
+                yield key, lambda tensor=tensor: tensor  # type: ignore[misc]
         elif file.suffix == ".safetensors":
-            yield from _read_safetensors(file)
+            mapped = _Mapped(file)
+            for key in read_header(file):
+                yield key, lambda mapped=mapped, key=key: mapped.read(key)  # type: ignore[misc]
         else:
             raise SakugaError(f"{file} is not a kind of file Sakuga reads; give a .safetensors or .pth file")
 
 
-def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            for key in opened.keys():  # noqa: SIM118 (not a dict)
-                yield key, opened.get_tensor(key)
-    except BROKEN as error:
-        raise SakugaError(f"{path} cannot be read as weights ({brief(str(error))}); download it again") from error
+class _Mapped:
+    """A .safetensors mapped into memory."""
 
+    def __init__(self, path: Path) -> None:
+        self.path, self.given = path, MAPPED_MOST
 
-def brief(words: str) -> str:
-    """A stranger's words as a sentence can hold them."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in words[:BRIEF])
-    return shown if len(words) <= BRIEF else shown + "..."
-
-
-def few(keys: Collection[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(map(brief, sorted(keys)[:SHOWN])) + more
+    def read(self, key: str) -> Tensor:
+        try:
+            if self.given >= MAPPED_MOST:
+                self.opened = safe_open(self.path, framework="pt", device="cpu")
+                self.given = 0
+            tensor: Tensor = self.opened.get_tensor(key)
+        except BROKEN as error:
+            raise SakugaError(
+                f"{self.path} cannot be read as weights ({brief(str(error))}); download it again"
+            ) from error
+        self.given += tensor.nbytes
+        return tensor
 
 
 def fill(
@@ -121,28 +129,35 @@ def fill(
     expected = dict(model.named_parameters())
     missing, unexpected = set(expected), []
     for key, tensor in tensors:
-        if key.endswith(QUANTISED) or tensor.dtype not in READABLE:
-            raise SakugaError(
-                f"{path} holds quantised weights ({brief(key)}, {str(tensor.dtype).removeprefix('torch.')}), "
-                "which Sakuga cannot read yet; use the fp16 or bf16 file of the same model"
-            )
         if key not in expected:
             unexpected.append(key)
+        elif tensor.dtype not in (*READABLE, *FP8):
+            raise _quantised(path, key, tensor)
         elif key not in missing:
             raise SakugaError(f"{path} holds {brief(key)} twice; give the file or folder of one model")
         elif tensor.shape != expected[key].shape:
-            raise SakugaError(
+            raise DoesNotFit(
                 f"{path} does not fit this model: {key} is {brief(str(list(tensor.shape)))}, "
                 f"expected {list(expected[key].shape)}; "
                 "choose the --model that the file belongs to"
             )
         else:
             missing.discard(key)
-            _assign(model, key, tensor.to(device, dtype_of(key)))
+            _assign(model, key, _sound(tensor.to(device, dtype_of(key)), key, path))
     if missing or unexpected:
         parts = [f"missing {few(missing)}"] if missing else []
         parts += [f"not expected {few(unexpected)}"] if unexpected else []
-        raise SakugaError(f"{path} does not fit this model: {'; '.join(parts)}; choose the file that belongs to it")
+        raise DoesNotFit(f"{path} does not fit this model: {'; '.join(parts)}; choose the file that belongs to it")
+
+
+def _sound(tensor: Tensor, key: str, path: Path) -> Tensor:
+    """`tensor`, if all of it are numbers."""
+    if not tensor.is_meta and not torch.isfinite(tensor).all():
+        raise SakugaError(
+            f"{path} holds what are no numbers (NaN or infinite) in {key} as {str(tensor.dtype).removeprefix('torch.')}; "
+            "download it again, or take the bf16 file of the same model"
+        )
+    return tensor
 
 
 def _assign(model: nn.Module, key: str, tensor: Tensor) -> None:
@@ -150,10 +165,13 @@ def _assign(model: nn.Module, key: str, tensor: Tensor) -> None:
     setattr(model.get_submodule(owner), name, nn.Parameter(tensor, requires_grad=False))
 
 
-def _strip(key: str) -> str:
-    for prefix in PREFIXES:
-        key = key.removeprefix(prefix)
-    return key
+@contextmanager
+def wanted(path: Path, role: Role, facts: Part) -> Iterator[None]:
+    """Where a file does not fit what it was given for, it is named as what it is."""
+    try:
+        yield
+    except DoesNotFit as error:
+        raise SakugaError(mistaken(path, role, facts) or str(error)) from error
 
 
 def load_transformer(
@@ -162,6 +180,7 @@ def load_transformer(
     """The transformer of that shape from `path`, frozen, in eval mode; what `is_island` names is fp32."""
     with torch.device("meta"):
         model = WanTransformer(shape)
-    tensors = ((_strip(key), tensor) for key, tensor in read_tensors(path))
-    fill(model, tensors, path, lambda key: torch.float32 if is_island(key) else dtype, device)
+    tensors = ((original_key(key), tensor) for key, tensor in read_weights(path))
+    with wanted(path, "transformer", shape):
+        fill(model, tensors, path, lambda key: torch.float32 if is_island(key) else dtype, device)
     return model.eval()
