@@ -50,8 +50,8 @@ def _show_coverage(told: "Coverage") -> None:
         rows = ((", ".join(one.phrases), ", ".join(one.always), one.captions) for one in told.bound[:SHOWN])
         show.table(("phrases", "always with", "captions "), rows, title)
     if told.unsaid:
-        rows = ((one.phrase, one.first, one.second) for one in told.unsaid[:SHOWN])
-        show.table(("phrase", "said ", "seen "), rows, "Left out")
+        lacking = ((one.phrase, one.first, one.second) for one in told.unsaid[:SHOWN])
+        show.table(("phrase", "said ", "seen "), lacking, "Left out")
     if told.strangers:
         title = "Look alike, and share no word"
         show.table(("items",), ((", ".join(items[:4]),) for items in list(told.strangers.values())[:SHOWN]), title)
