@@ -26,7 +26,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from .errors import Halt, SakugaError, nearest
-from .settings import CaptionWay
+from .settings import ServerWay
 
 Part = dict[str, Any]
 
@@ -74,9 +74,19 @@ class Address:
         return f"{base_url(self.url)}/{name}"
 
 
-def address_of(way: CaptionWay) -> Address:
+def address_of(way: ServerWay) -> Address:
     """The server that settings name."""
     return Address(way.url, way.model, way.key_variable, way.timeout, way.per_minute)
+
+
+def options_of(way: ServerWay) -> dict[str, Any]:
+    """The keys of a request's body that settings give; what a person names in `extra` goes before."""
+    own = {"max_tokens": way.max_tokens, "temperature": way.temperature, "seed": way.seed}
+    given = {name: value for name, value in own.items() if value is not None} | way.extra
+    # newer models of OpenAI know the one name alone, all others the other
+    return {
+        name: value for name, value in given.items() if not (name == "max_tokens" and "max_completion_tokens" in given)
+    }
 
 
 def base_url(url: str) -> str:

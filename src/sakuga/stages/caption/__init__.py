@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ...core import captions
+from ...core.answers import clean
 from ...core.errors import SakugaError
 from ...core.project import Project
 from ...core.settings import CaptionSettings, CaptionWay
 from ...core.stage import Item, Rows, Scratch, Stage
 from ...core.tags import tags_of
 from ...core.triggers import extras, with_extras
-from .answers import clean
 from .backends import BACKENDS, Opened, Shown, used
 from .prompts import Kind, hints, instruct, read_prompt
 

@@ -24,7 +24,7 @@ from ...core.media.fit import fit
 from ...core.media.picture import read_picture, write_png
 from ...core.models import embedded
 from ...core.project import Project
-from ...core.server import Server, address_of, base_url, picture_part, text_part, video_part
+from ...core.server import Server, address_of, base_url, options_of, picture_part, text_part, video_part
 from ...core.settings import CaptionWay
 from .commands import arguments, ask_command
 from .prompts import LIGHT, MOTION, when, word
@@ -172,19 +172,9 @@ def _open_server(project: Project, way: CaptionWay) -> Opened:
             parts = [video_part(_small_video(shown))]
         else:
             parts = [picture_part(jpeg(rgb)) for rgb in shown.pictures]
-        return asked.ask([*parts, text_part(shown.question)], server_options(way))
+        return asked.ask([*parts, text_part(shown.question)], options_of(way))
 
     return Opened(describe, f"server: {way.model}", asked)
-
-
-def server_options(way: CaptionWay) -> dict[str, Any]:
-    """The keys of a request's body that settings give; what a person names in `extra` goes before."""
-    own = {"max_tokens": way.max_tokens, "temperature": way.temperature, "seed": way.seed}
-    given = {name: value for name, value in own.items() if value is not None} | way.extra
-    # newer models of OpenAI know the one name alone, all others the other
-    return {
-        name: value for name, value in given.items() if not (name == "max_tokens" and "max_completion_tokens" in given)
-    }
 
 
 def _small_video(shown: Shown) -> bytes:

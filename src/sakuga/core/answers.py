@@ -2,8 +2,8 @@
 
 import re
 
-from ...core.errors import SakugaError
-from ...core.server import without_thoughts
+from .errors import SakugaError
+from .server import without_thoughts
 
 _FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _MARK = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+", re.MULTILINE)  # of a list

@@ -3,7 +3,7 @@
 import pytest
 
 from sakuga.core.errors import SakugaError
-from sakuga.stages.caption.answers import clean
+from sakuga.core.answers import clean
 
 TRIGGER = "MyStyle"
 CAPTION = "MyStyle. a girl runs. A harbour. Medium shot"
