@@ -21,8 +21,9 @@ from sakuga import api
 from sakuga.core import captions, server
 from sakuga.core.errors import Halt, SakugaError
 from sakuga.core.project import Project, change_config
+from sakuga.core.server import options_of
 from sakuga.core.settings import CaptionSettings
-from sakuga.stages.caption.backends import server_options, smaller, spread
+from sakuga.stages.caption.backends import smaller, spread
 from tiny_vision import write_vision_model
 
 CLIP, STILL = "clips/film_000000", "stills/film_000012"
@@ -122,8 +123,8 @@ def test_a_clip_may_be_shown_as_video(exported: Project, play: Play, url: str) -
 
 def test_settings_of_the_body() -> None:
     way = CaptionSettings(max_tokens=100, seed=3, temperature=0.5, extra={"top_p": 0.9, "seed": 4})
-    assert server_options(way) == {"max_tokens": 100, "seed": 4, "temperature": 0.5, "top_p": 0.9}
-    assert server_options(CaptionSettings(extra={"max_completion_tokens": 9})) == {"max_completion_tokens": 9}
+    assert options_of(way) == {"max_tokens": 100, "seed": 4, "temperature": 0.5, "top_p": 0.9}
+    assert options_of(CaptionSettings(extra={"max_completion_tokens": 9})) == {"max_completion_tokens": 9}
 
 
 def test_requests_are_under_way_at_once(exported: Project, play: Play, url: str) -> None:
