@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from sakuga.core.errors import SakugaError
-from sakuga.core.made import Made, Worn, read_made
+from sakuga.core.made import Made, Lora, read_made
 from sakuga.core.media.clip import write_clip
 from sakuga.core.media.film import frames
 
 MADE = Made(
     version="0.1.0", model="tiny-experts", prompt='MyStyle. "ein Mädchen" läuft; 海辺\nzweite Zeile', negative="色调艳丽", seed=7,
     width=96, height=64, frames=9, steps=4, shift=3.0, guidance={"high": 4.0, "low": 3.0}, sampler="unipc",
-    experts=["high", "high", "high", "low"], loras=[Worn(expert="high", file="a b.safetensors", sha256="00", strength=0.5)],
+    experts=["high", "high", "high", "low"], loras=[Lora(expert="high", file="a b.safetensors", sha256="00", strength=0.5)],
 )  # fmt: skip
 PICTURES = np.random.default_rng(1).integers(0, 255, (3, 64, 96, 3), np.uint8)
 

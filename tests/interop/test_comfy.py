@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sakuga.core.family import MEMBERS, Member, member
-from sakuga.core.made import Made, Worn
+from sakuga.core.made import Made, Lora
 from sakuga.interop.comfy import workflow
 
 # of the stock nodes: what they give, and what each of their linked inputs takes
@@ -53,7 +53,7 @@ def test_every_link_leads_to_what_is_asked(each: Member, image: str | None) -> N
 
 def test_two_experts_hand_over_at_the_right_step() -> None:
     two = member("wan2.2-t2v-a14b")
-    worn = [Worn(expert="high", file="/x/style-high.safetensors", sha256="a", strength=0.8)]
+    worn = [Lora(expert="high", file="/x/style-high.safetensors", sha256="a", strength=0.8)]
     nodes = workflow(made(two, experts=["high"] * 2 + ["low"] * 4, loras=worn))
     high, low = of(nodes, "KSamplerAdvanced")
     assert (high["start_at_step"], high["end_at_step"], high["add_noise"]) == (0, 2, "enable")

@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from . import family
 from .errors import SakugaError
+from .project import Project
 from .settings import explain
 
 NAME = "sakuga"  # by which the comment is known for ours
 
 
-class Worn(BaseModel):
+class Lora(BaseModel):
     """A LoRA that an expert wore: the file's name, its sha256, and how strongly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,9 +47,10 @@ class Made(BaseModel):
     guidance: dict[str, float]
     sampler: str
     experts: list[str]  # of each step
-    loras: list[Worn] = []
+    loras: list[Lora] = []
     image: str | None = None
-    precision: str = "fp32"
+    precision: str | None = None
+    merge: bool = False
     note: str = ""
 
     @property
@@ -89,3 +91,43 @@ def _told(comment: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return read.get(NAME) if isinstance(read, dict) else None
+
+
+def as_settings(project: Project, made: Made) -> dict[str, Any]:
+    """The settings of `generate` that make a video again. Raises SakugaError where the model is another or a LoRA is gone."""
+    if project.member.name != made.model:
+        raise SakugaError(
+            f"it was made with {made.model} and this project is for {project.member.name}; open a project of that model"
+        )
+    guidance = set(made.guidance.values())
+    own = all(made.guidance.get(e.name) == e.guidance for e in project.member.experts)
+    if len(guidance) > 1 and not own:
+        raise SakugaError("it was made with a guidance of its own for each expert, which cannot be asked for yet")
+    loras = [f"{_found(project, lora)}:{lora.strength:g}:{lora.expert}" for lora in made.loras]
+    same = (
+        "negative",
+        "seed",
+        "width",
+        "height",
+        "frames",
+        "steps",
+        "shift",
+        "sampler",
+        "image",
+        "precision",
+        "merge",
+        "note",
+    )
+    told = {name: getattr(made, name) for name in same}
+    return told | {"lora": tuple(loras) or ("none",), "guidance": None if own else guidance.pop()}
+
+
+def _found(project: Project, lora: Lora) -> Path:
+    """The file that a LoRA was read from, or another that holds the same: a checkpoint of the project, one beside it."""
+    path = Path(lora.file)
+    known = project.rows("SELECT file FROM checkpoint WHERE sha256 = ?", lora.sha256)
+    places = [path, *(project.path(row["file"]) for row in known), project.folder / "published" / path.name]
+    for place in places:
+        if place.is_file() and project.sha256(place) == lora.sha256:
+            return place
+    raise SakugaError(f"the LoRA {path.name} that it was made with is not at {path.parent}; bring it back there")
