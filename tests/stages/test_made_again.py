@@ -44,9 +44,9 @@ def test_what_another_project_cannot_make_is_a_sentence(experts: Project) -> Non
     made = read_made(api.generate(experts, "a boat", lora="none", **SMALL).path)
     assert set(made.experts) == {"high", "low"} and as_settings(experts, made)["guidance"] is None
     with pytest.raises(
-        SakugaError, match="it was made with tiny-experts and this project is for tiny; open a project of that"
+        SakugaError, match="it was made with tiny and this project is for tiny-experts; open a project of that"
     ):
-        api.again(cached, made)
+        api.again(experts, made.model_copy(update={"model": "tiny"}))
     uneven = made.model_copy(update={"guidance": {"high": 2.0, "low": 1.0}})
     with pytest.raises(
         SakugaError, match="it was made with a guidance of its own for each expert, which cannot be asked"
