@@ -1,7 +1,8 @@
 """Captions labelled by hand with the rules that must speak of them, and how often lint agrees.
 
-`first` was written beside the rules; `second` when they were written, without a look at their words. Captions of one
-`set` are looked at together, all others each by itself.
+`first` was written beside the rules; `second` and `third` when the rules were there, without a look at their words, and
+rules were mended by them since. `fourth` came after that, and no rule may be mended by it: benchmarks/lint.py measures it.
+Captions of one `set` are looked at together, all others each by itself.
 """
 
 import json
@@ -15,6 +16,8 @@ from sakuga.core.lint.rules import lint
 
 FOLDER = Path(__file__).parent / "data" / "lint"
 TRIGGER = "MyStyle"
+MENDED = ("first", "second", "third")
+UNSEEN = "fourth"
 
 
 class Labelled(NamedTuple):
@@ -34,7 +37,7 @@ class Score(NamedTuple):
 
 
 def read(name: str) -> Iterator[Labelled]:
-    """The captions of first.jsonl or second.jsonl."""
+    """The captions of a set: first.jsonl to fourth.jsonl."""
     lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         row: dict[str, Any] = json.loads(line)

@@ -1,14 +1,20 @@
 """What a finding says: its place, its words, its remedy; and what switches it off."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from captions_labelled import read
+from captions_labelled import MENDED, Labelled, read
 from sakuga.core.errors import SakugaError
+from sakuga.core.lint import form, wording
 from sakuga.core.lint.fixing import fixed
 from sakuga.core.lint.rule import Finding, Subject, Whole
 from sakuga.core.lint.rules import NAMES, chosen, lint
+
+
+def labelled() -> Iterator[Labelled]:
+    return (entry for name in MENDED for entry in read(name))
 
 
 def found(text: str, *rules: str, trigger: str = "MyStyle", **known: object) -> list[Finding]:
@@ -29,7 +35,7 @@ def test_a_finding_names_its_place_in_characters() -> None:
 
 
 def test_every_span_is_within_its_caption_and_says_what_stands_there() -> None:
-    for entry in [*read("first"), *read("second")]:
+    for entry in labelled():
         for finding in lint(Whole((entry.subject,))):
             assert entry.subject.text[finding.start : finding.end] == finding.found
             assert finding.why and 0 <= finding.start <= finding.end <= len(entry.subject.text)
@@ -56,6 +62,8 @@ def test_every_span_is_within_its_caption_and_says_what_stands_there() -> None:
         ("A boy runs.", "MyStyle. A boy runs."),
         ("MyStyle. Red leaves, a gate,", "MyStyle. Red leaves, a gate."),
         ("MyStyle. A male and a female in a boat.", "MyStyle. A man and a woman in a boat."),
+        ("MyStyle. A tug &amp; a barge.</s>", "MyStyle. A tug & a barge."),
+        ("MyStyle. What we see here is a tug on a canal.", "MyStyle. A tug on a canal."),
     ],
 )
 def test_fixes_leave_a_sentence(before: str, after: str) -> None:
@@ -64,7 +72,7 @@ def test_fixes_leave_a_sentence(before: str, after: str) -> None:
 
 def test_a_fix_leaves_nothing_that_it_could_fix() -> None:
     once_is_enough = {"trigger-moved", "trigger-changed", "repetition", "list"}  # which may uncover another
-    for entry in [*read("first"), *read("second")]:
+    for entry in labelled():
         subject = entry.subject
         told = [f for f in lint(Whole((subject,))) if f.fix is not None]
         if not told or entry.rules & once_is_enough:
@@ -114,6 +122,65 @@ def test_beside_a_refusal_and_an_empty_caption_nothing_else_is_told() -> None:
 
 def test_a_project_without_a_trigger() -> None:
     assert found("A girl runs along the wall. Wide shot.", trigger="") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MyStyle. A male swan hisses at two females on the ice. A woman in a coat laughs.",
+        "MyStyle. A watermark of rust on the white plaster, a tap below it.",
+        "MyStyle. Rain, rain, nothing else. Wide shot.",
+        "MyStyle, 1boy, tower, stairs, from below",
+        "MyStyle. The pictures are set on the shelf, the letter under the photograph is unread.",
+    ],
+)
+def test_what_only_sounds_like_a_fault_is_left_alone(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("MyStyle. A watermark is in the lower corner, and a man leans on a wall.", "overlay-text"),
+        ("MyStyle. A dog sleeps in the yard. Snow falls. A male rings the bell.", "male-female"),
+        ("MyStyle. a) a tug b) a barge c) a lock", "list"),
+        ("MyStyle. i. A tug. ii. A barge.", "list"),
+        ("MyStyle. Rain rain on the roof.", "repetition"),
+        ("MyStyle. Sorry, there is nothing I could tell.", "refusal"),
+    ],
+)
+def test_what_sounds_harmless_is_told(text: str, rule: str) -> None:
+    assert [f.rule for f in found(text)][:1] == [rule]
+
+
+def test_a_handheld_thing_is_no_handheld_camera() -> None:
+    def told(text: str) -> list[str]:
+        subject = Subject("a", text, trigger="MyStyle", camera=0.0)
+        return [f.found for f in lint(Whole((subject,)), chosen(["contradiction"]))]
+
+    assert told("MyStyle. A boy with a handheld radio listens.") == []
+    assert told("MyStyle. A boy listens. Handheld medium shot.") == ["Handheld"]
+
+
+def test_no_pattern_finds_what_its_stems_do_not_announce() -> None:
+    patterns = (
+        (form._REFUSAL, form._REFUSAL_STEMS),
+        (wording._style(()), wording._STYLE_STEMS),
+        (wording._MEDIA_WORDS, wording._MEDIA_STEMS),
+        (wording._MARKS, wording._MARK_STEMS),
+    )
+    for text in (entry.subject.plain for entry in labelled()):
+        for pattern, stems in patterns:
+            match = pattern.search(text)
+            around = text[match.start() : match.end() + 1] if match else ""
+            assert match is None or any(stem in around for stem in stems), around
+
+
+def test_a_caption_in_a_loop_of_thousands_of_words_is_told_once_and_soon() -> None:
+    started = time.perf_counter()
+    (loop,) = found("MyStyle. A gate " + "and a gate " * 4000, "repetition")
+    assert loop.end - loop.start > 40000
+    assert time.perf_counter() - started < 5
 
 
 def test_a_set_of_the_same_words_is_told_in_no_time() -> None:

@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from html import unescape
 from itertools import pairwise
 from typing import cast
 
@@ -14,15 +16,34 @@ _LINE_MARK = re.compile(
     r"(?:i{1,3}|iv|v)\.)[ \t]+)(?=\S)",
     re.I,
 )
-_INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s·]))(?P<mark>(?:\((?P<a>\d)\)|(?P<b>\d)[.)])\s+)(?=[\"“A-Za-z*])")
+# A number within a line counts beside the next one alone: `1. ... 2. ...`, `a) ... b) ...`, `i. ... ii. ...`, `1- ... 2- ...`.
+# What stands where one is, the order that they count in, the pattern.
+_Counter = tuple[tuple[str, ...], tuple[str, ...], re.Pattern[str]]
+_NUMBERS: _Counter = (
+    ("1.", "1)", "1- ", "1: "),
+    tuple(str(n) for n in range(1, 21)),
+    re.compile(r"(?:^|(?<=[\s·]))(?P<mark>(?:\((?P<a>\d{1,2})\)|(?P<b>\d{1,2})[-.:)])\s+)(?=[\"“A-Za-z*])"),
+)
+_LETTERS: _Counter = (
+    (" a)", "(a)", " A)", "(A)"),
+    tuple("abcdefgh"),
+    re.compile(r"(?:^|(?<=[\s·]))(?P<mark>(?:\((?P<a>[a-h])\)|(?P<b>[a-h])\))\s+)(?=\S)", re.I),
+)
+_ROMANS: _Counter = (
+    (" i.", " i)", "(i)", " I.", " I)", "(I)"),
+    ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii"),
+    re.compile(r"(?:^|(?<=[\s·]))(?P<mark>(?:\((?P<a>[iv]{1,4})\)|(?P<b>[iv]{1,4})[.)])\s+)(?=\S)", re.I),
+)
+_COUNTERS = (_NUMBERS, _LETTERS, _ROMANS)
 _INLINE_DASH = re.compile(r"(?:^|(?<=\s))(?P<mark>[-–*]\s+)")
 _INLINE_BULLET = re.compile(r"(?P<mark>[ \t]*[•▪●◦]\s*)")
+_LIST_STEMS = ("\n", "•", "●", "▪", "◦", "- ", "– ", "* ", *(first for firsts, _, _ in _COUNTERS for first in firsts))
 
 
 def lists(subject: Subject, whole: Whole) -> Hits:
     """Numbers and bullets of a list."""
     text, start = subject.text, len(subject.trigger) if subject.begun else 0
-    if not any_in(text, ("\n", "1.", "1)", "2.", "2)", "•", "●", "▪", "◦", "- ", "– ", "* ")):
+    if not any_in(text, _LIST_STEMS):
         return
     marks = list(_LINE_MARK.finditer(text, start))
     marks = marks if "\n" in text or start == 0 or len(marks) > 1 else []
@@ -30,15 +51,22 @@ def lists(subject: Subject, whole: Whole) -> Hits:
     dashes = list(_INLINE_DASH.finditer(text, start))
     if len(dashes) > 1 and not subject.plain[start : dashes[0].start()].strip("·. ,:;"):
         marks += dashes
-    numbers = list(_INLINE_NUMBER.finditer(text, start))
-    counted = [int(n["a"] or n["b"]) for n in numbers]
-    if any(b == a + 1 for a, b in pairwise(counted)):
-        marks += [n for n, value in zip(numbers, counted, strict=True) if value - 1 in counted or value + 1 in counted]
+    for firsts, order, pattern in _COUNTERS:
+        if any_in(text, firsts):
+            marks += _counted(list(pattern.finditer(text, start)), order)
     marks += _INLINE_BULLET.finditer(text, start)
     for at, end in sorted({m.span("mark") for m in marks}):
         inline = text[:at].rstrip(" ")[-1:].isalnum()
         at = len(text[:at].rstrip(" ")) if inline else at
         yield Hit(at, end, "it is a list; write sentences", ", " if inline else "")
+
+
+def _counted(numbers: list[re.Match[str]], order: tuple[str, ...]) -> list[re.Match[str]]:
+    """Of the numbers within a line those that count on, where two that follow each other do."""
+    places = [order.index(n) if (n := (found["a"] or found["b"]).lower()) in order else -2 for found in numbers]
+    if not any(b == a + 1 for a, b in pairwise(places)):
+        return []
+    return [found for found, at in zip(numbers, places, strict=True) if at - 1 in places or at + 1 in places]
 
 
 _BREAK = re.compile(r"\s*(?:\r?\n|\r|\u2028|\\n)\s*")
@@ -61,16 +89,20 @@ _MARKDOWN = re.compile(
     r"(?m:^[ \t]*>[ \t]+)"
     r"|</?(?:b|i|p|br|em|strong|div|span|ul|li|ol|h\d|u|caption|think|answer|image|video)\s*/?>|(?m:^\s*(?:-{3,}|"
     r"\*{3,}|={3,})\s*$)|\*\*"
+    r"|(?P<entity>&(?:[a-z]{2,8}|#\d{2,5}|#x[\da-f]{2,5});)"
+    r"|<\|?/?(?:s|eos|bos|pad|unk|im_start|im_end|end|endoftext|eot_id|assistant|user|system)\|?>|\[/?inst\]",
+    re.I,
 )
 
 
 def markdown(subject: Subject, whole: Whole) -> Hits:
-    """Marks of markdown or HTML."""
+    """Marks of markdown or HTML, and a model's own marks of where a text ends."""
     start = len(subject.trigger) if subject.begun else 0
-    if not any_in(subject.text, "*_#`<>[=") and "---" not in subject.text:
+    if not any_in(subject.text, "*_#`<>[=&") and "---" not in subject.text:
         return
     for found in _MARKDOWN.finditer(subject.text, start):
         inner = next((i for i in (found["i1"], found["i2"], found["i3"], found["i4"], found["i5"]) if i), "")
+        inner = unescape(found["entity"]) if found["entity"] else inner
         yield Hit(*found.span(), "these are marks of markdown, which would be read as words", inner)
 
 
@@ -100,25 +132,30 @@ _REFUSAL = re.compile(
     r"(?:please|could you|you may|feel free to) (?:provide|upload|share|attach|let me know|try again)|"
     r"if you (?:can|could|have|need|provide|would like)|"
     r"no (?:image|video|picture|frames?|content|file) (?:was|is|has been|were|to|seems|provided|attached|available)|"
-    r"(?:content|safety|usage) (?:polic|guideline|filter)\w*|inappropriate content|explicit content|(?:error|"
-    r"exception) ?:? ?\d{3}|rate limit|request (?:failed|timed out|was blocked|blocked|declined)|"
+    r"(?:content|safety|usage) (?:\w+ )?(?:polic|guideline|filter)\w*|inappropriate content|explicit content|(?:error|"
+    r"exception) ?:? ?\d{3}|rate limit|request (?:(?:was|has been|is|could not be|cannot be) )?(?:failed|timed out|blocked|"
+    r"declined|denied|rejected|refused|processed|completed|fulfilled)|"
+    r"(?:not enough|insufficient) (?:\w+ )?(?:information|context|data)\b|"
     r"n/a|null|none|undefined|\[?(?:blocked|error|no caption|no description)(?: available)?\]?)(?!\w)",
     re.IGNORECASE,
 )  # fmt: skip
 # One of these stands in whatever the pattern matches.
 _REFUSAL_STEMS = (
     "sorry", "afraid", "unable", "not able", "apolog", "unfortunately", "can't", "can’t", "cannot", "can not", "cant ",
-    "could", "won't", "won’t", "will not", "not allowed", "not permitted", "do not", "don't", "don’t", " ai", "artificial",
-    "model", "vision", "as a", "polic", "guideline", "programming", "rules", "terms", "please", "you may", "feel free",
-    "if you", "no ", "safety", "explicit", "content", "error", "exception", "limit", "request", "n/a", "null", "none",
-    "undefined", "blocked", "not possible", "just an", "violat",
+    "could not", "couldn", "could you", "won't", "won’t", "will not", "not allowed", "not permitted", "do not", "don't", "don’t",
+    "an ai", "artificial", "language", "text-based", "as a large", "as a vision", "polic", "guideline", "programming", "rules",
+    "terms", "please", "you may", "feel free", "if you", "no image", "no video", "no picture", "no frame", "no content", "no file",
+    "no caption", "no description", "safety", "usage", "explicit", "inappropriate", "error", "exception", "limit", "request", "n/a",
+    "null", "none", "undefined", "blocked", "not possible", "violat", "not enough", "insufficient",
 )  # fmt: skip
+_SORRY = re.compile(rf"[{HIDDEN}\W]*(?:sorry|unfortunately|apologies)(?=[,.!]| (?:but|i|we|for|there|no)\b)")
 _PLAIN_WORDS = re.compile(r"(?:n/a|null|none|undefined|\[?(?:blocked|error)\]?)$", re.IGNORECASE)
 
 
 def refusals(subject: Subject, whole: Whole) -> Hits:
     """What a model says instead of a caption."""
-    found = _REFUSAL.search(subject.plain) if any_in(subject.plain, _REFUSAL_STEMS) else None
+    asked = any_in(subject.plain, _REFUSAL_STEMS)
+    found = (_SORRY.match(subject.plain) or _REFUSAL.search(subject.plain)) if asked else None
     if found is None:
         return
     if _PLAIN_WORDS.match(found[0]) and len(subject.words) > 1:  # such a word counts where it is all there is
@@ -148,6 +185,11 @@ _DANGLING = word_set(
 # Words that end a sentence as well as they hang: `the room she walks in`, `the girl looks over`.
 _ENDING_TOO = word_set(
     "in on over under behind through near across along around above below so by to that his this not is are her like"
+)
+# The same words as they end a note on the view: `from above`, `slow zoom in`, `she walks by`.
+_VIEWED = re.compile(
+    r"(?:(?:seen |viewed |shot )?from (?:above|below|behind|across|under)|(?:zoom|push|dolly|pull|track|truck|crane|pan|tilt|"
+    r"mov|fad)(?:s|es|ies|ing|e)?[- ](?:\w+ )?(?:in|over|by|along|across|through))$"
 )
 _ENDED = re.compile(rf"[.!?…]['\"”’)\]」{HIDDEN}]*$")
 _SENTENCE = re.compile(r"[^.!?…]+[.!?…]+")
@@ -179,7 +221,8 @@ def unfinished(subject: Subject, whole: Whole) -> Hits:
             yield Hit(at, at + len(last_word), f"it stops after '{last_word}'")
         return
     if hanging:
-        yield Hit(at, at + len(last_word), f"it stops after '{last_word}'")
+        if not _VIEWED.search(bare):
+            yield Hit(at, at + len(last_word), f"it stops after '{last_word}'")
         return
     ended = [s for s in _SENTENCE.findall(text) if len(s.split()) >= 3]
     tail = re.split(r"[.!?…]", text)[-1]
@@ -231,16 +274,17 @@ def repetition(subject: Subject, whole: Whole) -> Hits:
         yield from again
         return
     words = _TOKEN.findall(text)
-    loop, again_at = _loop(words), None
-    if loop is None:
-        again_at = _frequent(words)
-    if loop is None and again_at is None:
+    loops = list(_loops(words))
+    again_at = None if loops else _frequent(words)
+    if not loops and again_at is None:
         return
     places = [found.span() for found in _TOKEN.finditer(text)]
-    if loop is not None:
-        begin, end, why = loop
-        yield Hit(places[begin - 1][1], places[end - 1][1], why, "")
-    elif again_at is not None:
+    for begin, end, why in loops:
+        named = end - begin == 1 and "," in text[places[begin - 1][1] : places[begin][0]]  # `horses, horses, a hand`
+        if not named:
+            yield Hit(places[begin - 1][1], places[end - 1][1], why, "")
+            return
+    if again_at is not None:
         yield Hit(places[again_at][0], places[again_at + LOOP - 1][1], "these words stand there again and again")
 
 
@@ -258,20 +302,24 @@ def _said_again(text: str) -> Hits:
         seen.add(key)
 
 
-def _loop(words: list[str]) -> tuple[int, int, str] | None:
-    """The first stretch [begin, end) of words that says again what stands right before it."""
+def _loops(words: list[str]) -> Iterator[tuple[int, int, str]]:
+    """The stretches [begin, end) of words that say again what stands right before them. They do not overlap."""
     places: dict[str, list[int]] = {}
+    told = 0  # where the last one ends
     for i, word in enumerate(words):
-        for before in places.get(word, ()):
+        near = places.setdefault(word, [])
+        while near and i - near[0] > LONGEST_LOOP:
+            near.pop(0)
+        for before in near if i >= told else ():
             length = i - before
-            if length > LONGEST_LOOP or words[before:i] != words[i : i + length] or _by_intent(words[before:i]):
+            if words[before:i] != words[i : i + length] or _by_intent(words[before:i]):
                 continue
-            end = i + length
-            while words[end : end + length] == words[before:i]:
-                end += length
-            return i, end, f"'{' '.join(words[before:i])}' is said again at once"
-        places.setdefault(word, []).append(i)
-    return None
+            told = i + length
+            while words[told : told + length] == words[before:i]:
+                told += length
+            yield i, told, f"'{' '.join(words[before:i])}' is said again at once"
+            break
+        near.append(i)
 
 
 def _by_intent(words: list[str]) -> bool:
@@ -286,10 +334,13 @@ def _frequent(words: list[str]) -> int | None:
     often = {word for word, count in Counter(words).items() if count >= LOOPS and word.isalnum()}
     if len(often) < 2:
         return None
-    runs = [tuple(words[i : i + LOOP]) for i in range(len(words) - LOOP + 1)]
-    counts = Counter(run for run in runs if often.issuperset(run))
-    places = [i for i, run in enumerate(runs) if counts[run] >= LOOPS]
-    return places[-1] if places else None
+    streak, runs = 0, {}
+    for i, word in enumerate(words):
+        streak = streak + 1 if word in often else 0
+        if streak >= LOOP:
+            runs[i - LOOP + 1] = tuple(words[i - LOOP + 1 : i + 1])
+    counts = Counter(runs.values())
+    return max((i for i, run in runs.items() if counts[run] >= LOOPS), default=None)
 
 
 # ---- language -----------------------------------------------------------------------------------------------------------

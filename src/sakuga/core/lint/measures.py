@@ -27,8 +27,8 @@ _MOVING = re.compile(
     r"|\b(?:pan(?:ning)? (?:shot|left|right|up|down|across|from|over|to the)|pans (?:left|right|up|down|across|"
     r"over|slowly|to)|tracking shot|dolly (?:shot|in|out|zoom)|zooms? (?:in|out)|zooming (?:in|out)|"
     r"tilt(?:s|ing)? (?:up|down) (?:to|from|over|along|toward)\w*|crane shot|orbit(?:ing)? shot|arc shot|push(?:es|"
-    r"-|ing )in (?:on|to|toward)|whip pan|camera (?:movement|motion|move)s?|handheld(?: camera| shot)?|"
-    r"hand-held)\b"
+    r"-|ing )in (?:on|to|toward)|whip pan|camera (?:movement|motion|move)s?|"
+    r"hand-?held(?=(?: [\w-]+){0,2} (?:camera\w*|shots?|footage|movement|motion|feel|style|work|look)\b|\s*(?:[.,;:!)]|$)))\b"
 )
 _NOT_MOVING = re.compile(
     r"\b(?:no|without(?: any)?|little|minimal|doesn['’]t|does not|never|not|frying|sauce|hot|cooking|iron|steel|"

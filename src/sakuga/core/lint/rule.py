@@ -21,8 +21,8 @@ _QUOTED = re.compile(
     r"“[^”]*”|«[^»]*»|「[^」]*」|『[^』]*』|(?<![\w\"])\"[^\"\n]*\"|(?<!\w)[‘'](?!s\b)[^‘’'\n]{2,60}[’'](?!\w)"
 )
 TELLING = 6  # letters of a trigger that is hidden wherever it stands; a shorter one may be meant as a word
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_CLAUSE = re.compile(r"[.!?;:,\n()]")
+_CLAUSE_ENDS = ".!?;:,\n()"
+_WORD_OR_END = re.compile(rf"[^\W_]+(?:['’-][^\W_]+)*|[{_CLAUSE_ENDS}]")
 
 
 def any_in(text: str, parts: Iterable[str]) -> bool:
@@ -81,12 +81,18 @@ class Subject:
     @cached_property
     def words(self) -> list[str]:
         """The words of `plain`."""
-        return _WORD.findall(self.plain)
+        return [word for clause in self.clauses for word in clause]
 
     @cached_property
     def clauses(self) -> list[list[str]]:
         """The words of `plain`, clause by clause."""
-        return [found for clause in _CLAUSE.split(self.plain) if (found := _WORD.findall(clause))]
+        found: list[list[str]] = [[]]
+        for word in _WORD_OR_END.findall(self.plain):
+            if word not in _CLAUSE_ENDS:
+                found[-1].append(word)
+            elif found[-1]:
+                found.append([])
+        return [clause for clause in found if clause]
 
 
 @dataclass(frozen=True)

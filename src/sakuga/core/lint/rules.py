@@ -33,7 +33,7 @@ RULES = (
     Rule("stock-phrase", "warning", "A phrase that stands in most captions of a kind", together.stock_phrases),
     Rule("near-identical", "warning", "Nearly the same words for items of different shots", together.near_identical),
 )  # fmt: skip
-LONE = (("empty", form.empty), ("refusal", form.refusals))  # beside which all other faults are noise
+LONE = {"empty": form.empty, "refusal": form.refusals}  # beside which all other faults are noise
 NAMES = tuple(rule.name for rule in RULES)
 
 
@@ -60,9 +60,9 @@ def lint(
         if items is not None and subject.item not in items:
             continue
         fine = _places(subject.lowered, allowed)
-        lone = next((name for name, find in LONE if any(find(subject, whole))), "")
+        lone = next((name for name, find in LONE.items() if any(find(subject, whole))), "")
         for rule in table:
-            if lone and rule.name != lone:
+            if rule.name != lone if lone else rule.find in LONE.values():  # those have been asked
                 continue
             for hit in rule.find(subject, whole):
                 if not any(a <= hit.start and hit.end <= b and hit.end > hit.start for a, b in fine):

@@ -35,13 +35,16 @@ def _runs(clause: list[str], often: frozenset[str]) -> Iterator[list[str]]:
             yield list(run)
 
 
-def _phrases(subject: Subject, often: frozenset[str]) -> set[Phrase]:
+def _phrases(subject: Subject, often: frozenset[str], bounds: frozenset[str]) -> set[Phrase]:
+    """The phrases of frequent words alone that begin and end with one of `bounds`."""
     found: set[Phrase] = set()
     for clause in subject.clauses:
+        if bounds.isdisjoint(clause):
+            continue
         for run in _runs(clause, often):
             for size in STOCK_WORDS:
                 grams = (tuple(run[i : i + size]) for i in range(len(run) - size + 1))
-                found.update(g for g in grams if g[0] not in _LIGHT_WORDS and g[-1] not in _LIGHT_WORDS)
+                found.update(g for g in grams if g[0] in bounds and g[-1] in bounds)
     return found
 
 
@@ -53,7 +56,8 @@ def stock_of(subjects: Iterable[Subject]) -> dict[Phrase, float]:
     least = ceil(len(texts) * STOCK_SHARE)
     words = Counter(word for subject in texts for word in set(subject.words))
     often = frozenset(word for word, count in words.items() if count >= least)
-    counts = Counter(phrase for subject in texts for phrase in _phrases(subject, often))
+    bounds = often - _LIGHT_WORDS
+    counts = Counter(phrase for subject in texts for phrase in _phrases(subject, often, bounds))
     frequent = {phrase: count / len(texts) for phrase, count in counts.items() if count >= least}
     inner = {part for phrase in frequent for part in _parts(phrase)}
     return {phrase: share for phrase, share in frequent.items() if phrase not in inner}

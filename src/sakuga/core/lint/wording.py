@@ -21,7 +21,13 @@ _STYLES = (
     r"(?:scene|image|video|picture|shot|clip|everything) is animated",
     r"chibi", r"stop[- ]motion", r"claymation", r"rotoscop(?:ed?|ing)", r"shou?nen", r"sh[oō]u?jo", r"ukiyo-?e",
     r"(?:art|drawing|painting|animation|illustration|visual|graphic|rendering) ?style", r"stylized", r"stylised", r"painterly",
-    r"artwork",
+    r"artwork", r"ova(?= (?:style|aesthetic|look|series))", r"donghua", r"manhua", r"webtoons?", r"gainax", r"ufotable",
+    r"toei animation", r"looney tunes",
+    r"hanna-barbera",
+    r"(?:thick|bold|clean|heavy|crisp)(?: (?:black|dark|ink))? (?:outlines|line ?work|lineart)",
+    r"flat (?:colou?rs|shading)", r"halftone(?: dots)?", r"speed ?lines", r"photo-?realis(?:tic|m)", r"hyper-?realis(?:tic|m)",
+    r"(?:watercolou?r|gouache|oil[- ]paint(?:ing)?|ink[- ]wash|crayon|pastel|woodblock)[- ](?:style|look|aesthetic|texture)",
+    r"octane render", r"unreal engine", r"\d0s'? aesthetic",
 )  # fmt: skip
 # What may be drawn upon, or made of drawings, within the picture itself.
 _THINGS = (
@@ -53,9 +59,13 @@ _ADJECTIVAL = r"(?:[- ](?:style[ds]?|like|inspired|esque|type))?"
 
 # One of these stands in whatever the words above match.
 _STYLE_STEMS = (
-    "anim", "manga", "manhwa", "cartoon", "ghibli", "miyazaki", "shinkai", "disney", "pixar", "dreamworks", "shad", "drawn",
-    "painted", "2d", "3d", "cg", "computer", "dimension", "pixel", "line", "vector", "digital", "concept", "comic", "illustrat",
-    "chibi", "motion", "claymation", "rotoscop", "nen", "jo", "ukiyo", "style", "styli", "painterly", "artwork",
+    "anim", "manga", "manhwa", "manhua", "donghua", "webtoon", "cartoon", "ghibli", "miyazaki", "shinkai", "disney", "pixar",
+    "dreamworks", "gainax", "ufotable", "toei", "looney", "hanna", "shaded", "shading", "drawn", "hand-painted", "hand painted",
+    "handpainted", "2d", "3d", "cg", "computer", "dimension", "pixel", "line art", "line-art", "lineart", "line work", "linework",
+    "outlines", "flat col", "vector", "digital", "concept", "comic", "illustrat", "chibi", "stop-motion", "stop motion",
+    "claymation", "rotoscop", "shounen", "shonen", "shojo", "shoujo", "shōjo", "shōujo", "ukiyo", "style", "styli", "painterly",
+    "artwork", "ova ", "halftone", "speed line", "speedline", "realis", "watercolo", "gouache", "oil paint", "oil-paint",
+    "ink wash", "ink-wash", "crayon", "pastel", "woodblock", "octane", "unreal", "aesthetic",
 )  # fmt: skip
 
 
@@ -179,15 +189,23 @@ def _stands_alone(text: str, end: int, before: str, singular: bool) -> bool:
 _DETERMINERS = word_set("the a an his her their its another some one two down up out back forward away intently")
 
 
+def _of_beasts(text: str, at: int) -> bool:
+    """Whether the sentence of the place `at`, or the one before, has named an animal, and no person."""
+    sentence = text.rfind(".", 0, at) + 1
+    before = text.rfind(".", 0, max(0, sentence - 1)) + 1
+    end = text.find(".", at)
+    around = text[before : end if end >= 0 else None]
+    return bool(_BEASTS.search(text, before, at)) and not _PEOPLE.search(around)
+
+
 def male_female(subject: Subject, whole: Whole) -> Hits:
     """`male` and `female` as nouns: people prompt with man and woman. (A male lion, a female voice: adjectives.)"""
     text = subject.plain
     if "male" not in text:
         return
-    beast = None if _PEOPLE.search(text) else _BEASTS.search(text)
     for found in _SEX.finditer(text):
         word, owner = found[1], found[2] or ""
-        if beast and beast.start() < found.start():
+        if _of_beasts(text, found.start()):
             continue
         left = text[max(0, found.start() - 40) : found.start()]
         before, singular = _BEFORE.search(left), bool(_ONE.search(left))
@@ -365,7 +383,8 @@ _TELLS = (
     r"includes?|consists of|"
     r"(?:begins|opens|starts|ends) (?:with|on)|focus(?:es)? on|(?:primarily |mainly )?(?:is|are) (?:of|about)|"
     r"reveals?|describes?|"
-    r"(?:is|are) (?:showing|depicting|featuring|displaying))"
+    r"(?:is|are) (?:showing|depicting|featuring|displaying|(?:rendered|set|shown|presented) (?:in|against|within|from))|"
+    r"takes place|unfolds)"
 )
 _SEE = (
     r"(?:(?:we|you|one|the viewer|viewers) (?:can |could |may )?(?:clearly |also |then |first )?(?:see|observe|"
@@ -376,6 +395,7 @@ _LEADS = (
     rf"(?:,|(?=\s+(?:we|you|there|an?|the|two|three|several|is|are|shows)\b))(?: +{_SEE})?",
     rf"(?:this|the|these)(?: (?:\w+))? {_MEDIUM}(?: (?:\w+ly|then|also))? {_TELLS}(?: (?:us|how|that))?",
     rf"(?:here,? )?{_SEE}",
+    r"what (?:we|you|one|the viewer) (?:can )?(?:sees?|have)(?: here)? (?:is|are)",
     r"an? (?:(?!framed|mirror|faded|torn|crumpled|old|wedding|family|school|group)\w+ ){0,2}?(?:image|picture|"
     r"photo|photograph|video|clip|screenshot|illustration|drawing|snapshot|gif|animation|screen ?cap) "
     r"(?:of|showing|depicting|that (?:shows|depicts)|featuring|in which|capturing|where|portraying|from)",
@@ -427,21 +447,29 @@ _MEDIA_WORDS = re.compile(
     r"|this (?:picture|photo|photograph|clip)(?!\w)"
     r"|the (?:picture|photo|photograph|clip)(?= (?:is|was|has|ends|begins|starts|continues|itself|quality|"
     r"resolution|appears|captures|shows)\b)(?! (?:is|was) (?:framed|pinned|in her|in his|hung))"
+    r"|(?:throughout|during|over the course of|(?:at|by|towards?) the (?:start|beginning|middle|end) of) (?:the|this) (?:clip|"
+    r"video|footage|sequence)(?!\w)(?! (?:game|call|shop|store|conference|screen|wall|art|player)\b)"
+    r"|as (?:the|this) (?:clip|video|footage|sequence) (?:begins|starts|opens|ends|continues|progresses|goes on|plays|closes)\b"
     r"|(?:image|picture|video) (?:quality|resolution)|(?:low|high)[- ]resolution|(?:aspect ratio)"
     r")"
 )  # fmt: skip
-_NOT_MEDIA = re.compile(
-    r"(?:door|window|picture|bed|mirror|bicycle|bike|wooden|metal|golden|gilded|photo|silver|steel|black|white|"
-    r"oval)\s+$"
-)
+_MEDIA_STEMS = (
+    "frame", "image", "picture", "photo", "video", "footage", "clip", "sequence", "screen", "still", "the shot", "this shot",
+    "resolution", "aspect ratio",
+)  # fmt: skip
+# `the caption under the photograph is torn off`: the photograph is a thing in the picture.
+_NOT_MEDIA = re.compile(r"\b(?:under|below|beside|behind|on|in|over|above|with|near|against|from|and|to|by)\s+$")
+_PRINT = re.compile(r"the (?:picture|photo|photograph)$")
 
 
 def medium_words(subject: Subject, whole: Whole) -> Hits:
     """Words about the medium: the frame, the image, a screenshot. They are no part of what is to be seen."""
-    places = list(_MEDIA_WORDS.finditer(subject.plain))
+    places = list(_MEDIA_WORDS.finditer(subject.plain)) if any_in(subject.plain, _MEDIA_STEMS) else []
     told = [(hit.start, hit.end) for rule in (lead_ins, overlay_text) for hit in rule(subject, whole)] if places else []
     for found in places:
         start, end = found.span()
+        if _PRINT.match(found[0]) and _NOT_MEDIA.search(subject.plain, max(0, start - 16), start):
+            continue
         if not any(start < b and a < end for a, b in told):
             yield Hit(start, end, f"'{subject.text[start:end]}' is about the picture, not about what is in it")
 
@@ -455,9 +483,17 @@ _LETTERS = (
     r"signature|numbers?|"
     r"timestamp|banner|symbol|emblem|name)"
 )
+# What water marks: `green watermarks on the plaster`.
+_WET = (
+    r"(?:walls?|plaster|ceilings?|wallpaper|woods?|tables?|tabletop|stones?|bricks?|banknotes?|leather|glass|pillars?|"
+    r"piers?|hull)\b"
+)
+_ON_WET = rf"[^.,;]{{0,30}}?\b(?:on|down|across|over|along|in|into|of) (?:the |an? |his |her )?(?:\w+ ){{0,2}}?{_WET}"
+_COMES = r"(?:fades?|fading|flash(?:es)?|scrolls?|scrolling|pops?|slides?|dissolves?|appears?|appearing)"
 _MARKS = re.compile(
     r"(?<![\w-])(?:"
-    r"water ?-?marks?(?:ed)?|(?:closed |english |white |yellow |burned-in |hardcoded |japanese |chinese |korean |"
+    rf"water ?-?mark(?:s|ed)?(?!{_ON_WET})|"
+    r"(?:closed |english |white |yellow |burned-in |hardcoded |japanese |chinese |korean |"
     r"french |foreign )?"
     r"(?:subtitles?|subtitled|subtitling|subs)(?! of (?:the|a|his|her) (?:book|novel))"
     r"|closed caption\w*|timestamps?|time ?codes?|(?:opening|closing|end|ending|production|staff|rolling|film|"
@@ -476,6 +512,8 @@ _MARKS = re.compile(
     rf"video)(?! of)(?! door)\b"
     rf"|{_EDGE}(?: of the (?:frame|image|screen|picture|video|shot))? (?:reads|bears|contains|shows|has|displays|"
     rf"carries)(?: \w+){{0,3}} {_LETTERS}"
+    rf"|(?:the |a )?{_LETTERS}(?: [\w·\"'-]+){{0,5}}? {_COMES} (?:in\b|up\b|out\b|over (?:the )?(?:scene|shot|him|her|it|them)|"
+    rf"in (?:large|white|yellow|big|bold|red|black|small))"
     r"|(?:copyright|©)(?: \d{4})?|(?:a|the) (?:video|movie|episode|film|series)(?:'s|’s) title|"
     r"title of the (?:episode|show|series|film|video)"
     r"|episode (?:title|number)"
