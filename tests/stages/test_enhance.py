@@ -65,4 +65,4 @@ def test_the_command(empty: Project, server: tuple[Play, str], capsys: pytest.Ca
     (made,) = json.loads(capsys.readouterr().out)
     assert made["wish"] == "a girl runs" and made["prompt"].startswith("MyStyle. a girl in a red coat")
     assert cli.run(["enhance", *at]) == 1
-    assert 'say what should be seen: `sakuga enhance "a girl runs along the sea wall"`' in capsys.readouterr().err
+    assert 'give a wish in a few words: `sakuga enhance "a girl runs along the sea wall"`' in capsys.readouterr().err

@@ -21,7 +21,7 @@ def enhance(
         wishes: What should be seen, in a few words
     """
     if not wishes:
-        raise SakugaError('say what should be seen: `sakuga enhance "a girl runs along the sea wall"`')
+        raise SakugaError('give a wish in a few words: `sakuga enhance "a girl runs along the sea wall"`')
     with common.open() as project, show.progress() as progress:
         made = api.enhance(project, wishes, progress=progress, **s.given(settings))
     if common.json:
