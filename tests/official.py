@@ -7,6 +7,8 @@ is replaced by torch's own in fp32, which is what it computes. A missing oracle 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import torch
@@ -30,6 +32,18 @@ def _package(name: str, path: str) -> None:
     sys.modules[name] = module
 
 
+@contextmanager
+def _pretended(*names: str) -> Iterator[None]:
+    """Modules that the official code imports beside what is asked of it, for as long as it is loaded."""
+    missing = [name for name in names if name not in sys.modules and importlib.util.find_spec(name) is None]
+    sys.modules.update({name: ModuleType(name) for name in missing})
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
+
+
 def official(name: str) -> ModuleType:
     """A submodule of the official code, `official("modules.model")` for instance."""
     if "wan" not in sys.modules:
@@ -42,4 +56,5 @@ def official(name: str) -> ModuleType:
             _package(f"wan.{part}", f"{root}/{part}")
         torch.cuda.current_device = lambda: "cpu"  # type: ignore[assignment,return-value]
         importlib.import_module("wan.modules.attention").flash_attention = _attention  # type: ignore[attr-defined]
-    return importlib.import_module(f"wan.{name}")
+    with _pretended("imageio", "torchvision"):
+        return importlib.import_module(f"wan.{name}")

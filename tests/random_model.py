@@ -7,6 +7,7 @@ Shapes: B batch, C channels, F frames, H W size.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,20 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sakuga.core.errors import SakugaError
-from sakuga.core.family import Member, TextEncoder, Transformer, Vae
+from sakuga.core.family import (
+    FAMILY,
+    SIZE_TINY,
+    VAE_22,
+    VAE_TINY,
+    ClipVision,
+    Member,
+    ModelFile,
+    TextEncoder,
+    Transformer,
+    Vae,
+)
 from sakuga.core.files import write_atomic
+from sakuga.nn.clip import make_clip
 from sakuga.nn.flow import noise_for
 from sakuga.nn.text import make_text, text_config
 from sakuga.nn.transformer import WanTransformer
@@ -41,6 +54,25 @@ from sakuga.nn.weights import fill
 
 PIXEL_STD = 0.5  # of decoded noise
 BIAS_STD = 0.02
+CLIP_FILE = "clip.safetensors"
+
+_TINY, _TWO = FAMILY["tiny"], FAMILY["tiny-experts"]
+_GIVEN = replace(SIZE_TINY, in_channels=2 * VAE_TINY.channels + VAE_TINY.stride[0])
+_VAE_22 = replace(VAE_22, base_dim=8, decoder_base_dim=8, res_blocks=1)
+# One small member of each kind that takes a picture; the family has text-to-video ones of its own.
+KINDS = {
+    "tiny-i2v-clip": replace(
+        _TINY, name="tiny-i2v-clip", title="Tiny I2V with CLIP", task="i2v", transformer=replace(_GIVEN, clip_branch=True),
+        clip=ClipVision(1280, 64, 16, 2, 28, 14), files=(*_TINY.files, ModelFile("clip", (CLIP_FILE,), 0.03, "here")),
+    ),
+    "tiny-i2v-experts": replace(
+        _TWO, name="tiny-i2v-experts", title="Tiny I2V with two experts", task="i2v", transformer=_GIVEN
+    ),
+    "tiny-ti2v": replace(
+        _TINY, name="tiny-ti2v", title="Tiny TI2V", task="ti2v", vae=_VAE_22, fps=24,
+        transformer=replace(SIZE_TINY, in_channels=VAE_22.channels, out_channels=VAE_22.channels),
+    ),
+}  # fmt: skip
 
 
 def make_tiny(member: Member, folder: Path, seed: int = 0) -> None:
@@ -51,6 +83,11 @@ def make_tiny(member: Member, folder: Path, seed: int = 0) -> None:
         name = TRANSFORMER_FILES[expert.name]
         _write(folder / name, lambda name=name: save(_transformer(member.transformer, seed, name)))  # type: ignore[misc]
     _write_vae(member.vae, folder / VAE_FOLDER, seed)
+    if member.clip is not None:
+        facts = member.clip
+        _write(
+            folder / CLIP_FILE, lambda: save(_random(make_clip(facts).named_parameters(), seed, CLIP_FILE, gain=1.0))
+        )
     _write_text(member.text, folder / TEXT_FOLDER, seed)
     _write(folder / TOKENIZER_FOLDER / TOKENIZER_FILE, lambda: _tokenizer(member.text.vocabulary))
     _write_json(folder / TOKENIZER_FOLDER / "tokenizer_config.json", {

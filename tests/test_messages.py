@@ -29,6 +29,7 @@ REASONS = {
     "core/media/film.py": ("_why", "_first_frame"),
     "core/models.py": ("find",),
     "core/processes.py": ("_alone",),
+    "core/samples/enumeration.py": ("_why_fewer",),
     "core/samples/windows.py": ("why_none",),
     "core/settings.py": ("explain",),
     "core/stage.py": ("attempt", "STOPPED"),

@@ -1,9 +1,11 @@
 """Prompt files as other trainers write them, and the prompts that look as if they had flags."""
 
+from pathlib import Path
+
 import pytest
 
 from sakuga.core.errors import SakugaError
-from sakuga.core.prompts import FLAGS, PromptLine, parse_prompts
+from sakuga.core.prompts import FLAGS, PromptLine, parse_prompts, read_prompts
 
 
 def test_the_file_that_the_ghibli_lora_was_watched_with() -> None:
@@ -59,6 +61,7 @@ def test_other_dashes_belong_to_the_prompt(prompt: str) -> None:
         ("a cat --fs 0", "line 2: --fs (shift) takes a number above 0, not '0'"),
         ("a cat --l -1", "line 2: --l (guidance) takes a number from 0, not '-1'"),
         ("a cat --d -1", "line 2: --d (seed) takes a whole number from 0 to 9223372036854775807, not '-1'"),
+        ("a cat --i", "line 2: --i (image) takes a picture's file, not ''"),
         ("a cat --g nan", "line 2: --g (guidance) takes a number from 0, not 'nan'"),
         ("a cat --s 3 --s 4", "line 2: --s sets the steps a second time; leave one of the two"),
         ("--w 384", "line 2 has settings but no prompt; write the prompt before the first --"),
@@ -72,3 +75,11 @@ def test_mistakes_are_named_with_their_line(line: str, message: str) -> None:
 
 def test_windows_files() -> None:
     assert parse_prompts("\ufeffa cat --s 3\r\n\r\na dog\r\n") == [PromptLine("a cat", steps=3), PromptLine("a dog")]
+
+
+def test_a_picture_is_looked_for_beside_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text(f"a cat --i start one.png --s 3\na dog --i {tmp_path / 'x.png'}\na bird\n", "utf-8")
+    assert parse_prompts(file.read_text("utf-8"))[0] == PromptLine("a cat", image="start one.png", steps=3)
+    images = [line.image for line in read_prompts(file)]
+    assert images == [str(tmp_path / "start one.png"), str(tmp_path / "x.png"), None]

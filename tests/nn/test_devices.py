@@ -6,7 +6,6 @@ import torch
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn.device import pick_device, pick_dtype
-from sakuga.nn.parts import Parts
 from sakuga.nn.render import fit_size
 
 CPU = torch.device("cpu")
@@ -55,17 +54,6 @@ def test_no_card_at_all(no_card: None) -> None:
 def test_names_that_are_no_device() -> None:
     assert said("gpu") == "device 'gpu' is not known; use cpu, cuda or cuda:0"
     assert said("meta") == "device 'meta' is none that Sakuga works on; use cpu, cuda or cuda:0"
-
-
-def test_a_model_that_starts_from_a_picture() -> None:
-    names = [name for name, member in FAMILY.items() if member.transformer.in_channels != member.vae.channels]
-    assert names, "the family has no image-to-video model any more: this sentence can go"
-    for name in names:
-        with pytest.raises(SakugaError) as caught:
-            Parts(FAMILY[name], {}, CPU, torch.float32)
-        assert str(caught.value) == (
-            f"{FAMILY[name].title} starts from a picture, which this version cannot give it; choose a text-to-video model"
-        )
 
 
 def test_a_video_too_small() -> None:

@@ -75,3 +75,16 @@ def test_the_epoch_of_draws_is_golden() -> None:
     draws = [noise.time_at(flow.stratified_u(0, 0, i, 20, "high"), "sigmoid", 12.0, t_min=0.875) for i in range(20)]
     digest = hashlib.sha256(" ".join(f"{t:.9f}" for t in draws).encode()).hexdigest()[:16]
     assert digest == "52d76f1467fe0b59"
+
+
+def test_a_latent_frame_can_have_a_level_of_its_own() -> None:
+    x, e = flow.noise_for((2, 3, 4, 2, 2), "x"), flow.noise_for((2, 3, 4, 2, 2), "e")
+    t = torch.tensor([[0.0, 0.5, 0.5, 0.5], [0.25] * 4])
+    noised = flow.noise_latents(x, e, t)
+    assert torch.equal(noised[0, :, 0], x[0, :, 0])
+    torch.testing.assert_close(noised[0, :, 1:], (x + e)[0, :, 1:] / 2)
+    torch.testing.assert_close(noised[1], flow.noise_latents(x, e, 0.25)[1])
+    losses = flow.flow_loss(x, e, t)
+    square = (x - e).square()
+    torch.testing.assert_close(losses, torch.stack((square[0, :, 1:].mean(), square[1].mean())))
+    assert torch.equal(flow.flow_loss(x, e, t[:, 1]), flow.flow_loss(x, e))

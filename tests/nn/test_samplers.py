@@ -1,12 +1,10 @@
 """Schedules and steps against the official Wan schedulers, on a velocity that depends on x, t and nothing random."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
-from official import official
+from official_parts import official_scheduler
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn import samplers
@@ -16,19 +14,6 @@ SETTINGS = [(1, 5.0), (2, 5.0), (3, 1.0), (6, 5.0), (14, 8.0), (15, 3.0), (20, 7
 
 def velocity(x: Tensor, t: float, step: int = 0) -> Tensor:
     return torch.tanh(1.7 * x + t / 300) - 0.3 * x.flip(-1)
-
-
-def official_scheduler(name: str, steps: int, shift: float) -> Any:
-    """The scheduler, set as the official text-to-video generation sets it."""
-    settings = {"num_train_timesteps": 1000, "shift": 1, "use_dynamic_shifting": False}
-    if name == "unipc":
-        scheduler = official("utils.fm_solvers_unipc").FlowUniPCMultistepScheduler(**settings)
-        scheduler.set_timesteps(steps, device="cpu", shift=shift)
-        return scheduler
-    module = official("utils.fm_solvers")
-    scheduler = module.FlowDPMSolverMultistepScheduler(**settings)
-    module.retrieve_timesteps(scheduler, device="cpu", sigmas=module.get_sampling_sigmas(steps, shift))
-    return scheduler
 
 
 @pytest.mark.parametrize(("steps", "shift"), SETTINGS)

@@ -4,55 +4,20 @@ Shapes: B batch, C channels, F latent frames, H W latent size, L tokens, T text 
 """
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
-from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
-from torch import Tensor, nn
+from torch import Tensor
 
-from official import official
+from official_parts import TEXT_LENGTH, diffusers_model, noise, official_model, ours, pad
 from sakuga.core.family import Transformer
 from sakuga.nn.transformer import WanTransformer, is_island
 
 TOLERANCE = 5e-6
-TEXT_LENGTH = 12
 T2V = Transformer(96, 160, 4, 2, 16, 16, 32, freq_dim=32)
 I2V = replace(T2V, in_channels=36)
 TI2V = replace(T2V, in_channels=48, out_channels=48)
 CLIP = replace(T2V, in_channels=36, clip_branch=True)
-
-
-def randomise(model: nn.Module, seed: int = 0) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator) / (p[0].numel() ** 0.5 if p.dim() > 1 else 4))
-
-
-def ours(shape: Transformer) -> WanTransformer:
-    model = WanTransformer(shape).eval()
-    randomise(model)
-    return model
-
-
-def noise(*size: int, seed: int = 1) -> Tensor:
-    return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
-
-
-def official_model(model: WanTransformer, kind: str) -> Any:
-    s = model.shape
-    other = official("modules.model").WanModel(
-        model_type=kind, text_len=TEXT_LENGTH, in_dim=s.in_channels, dim=s.dim, ffn_dim=s.ffn_dim, freq_dim=s.freq_dim,
-        text_dim=s.text_dim, out_dim=s.out_channels, num_heads=s.heads, num_layers=s.layers,
-    )  # fmt: skip
-    other.load_state_dict(model.state_dict())
-    return other.eval()
-
-
-def pad(texts: list[Tensor]) -> Tensor:
-    return torch.stack([torch.cat((u, u.new_zeros(TEXT_LENGTH - len(u), u.shape[1]))) for u in texts])
 
 
 def difference(a_BCFHW: Tensor, b_BCFHW: Tensor) -> float:
@@ -100,17 +65,6 @@ def test_keys_are_the_official_keys(shape: Transformer) -> None:
     model = WanTransformer(shape)
     other = official_model(model, "t2v").state_dict()
     assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in other.items()}
-
-
-def diffusers_model(model: WanTransformer) -> Any:
-    s = model.shape
-    other = WanTransformer3DModel(
-        num_attention_heads=s.heads, attention_head_dim=s.dim // s.heads, in_channels=s.in_channels,
-        out_channels=s.out_channels, text_dim=s.text_dim, freq_dim=s.freq_dim, ffn_dim=s.ffn_dim, num_layers=s.layers,
-        image_dim=1280 if s.clip_branch else None, added_kv_proj_dim=s.dim if s.clip_branch else None,
-    )  # fmt: skip
-    other.load_state_dict(convert_wan_transformer_to_diffusers(dict(model.state_dict())))
-    return other.eval()
 
 
 @pytest.mark.parametrize("shape", [T2V, CLIP], ids=["t2v", "clip branch"])
@@ -196,8 +150,8 @@ def test_the_rotation_table_survives_inference_mode() -> None:
 
 
 def test_one_timestep_is_not_spread_over_the_tokens() -> None:
-    _, modulation_B16D = ours(T2V).embed_time(torch.tensor([1.0, 2.0]))
-    assert modulation_B16D.shape == (2, 1, 6, T2V.dim)
+    _, modulation_BG6D = ours(T2V).embed_time(torch.tensor([1.0, 2.0]))
+    assert modulation_BG6D.shape == (2, 1, 6, T2V.dim)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ Shapes: B batch, C channels, F frames or latent frames, H W size.
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from official import official
+from official_parts import official_vae
 from random_model import make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, VAE_21, VAE_22, Vae
@@ -34,22 +33,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> VaeDoor:
 def video(frames: int, height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
     coarse = torch.randn(1, 3, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(coarse, size=(frames, height, width), mode="trilinear").tanh()
-
-
-def official_vae(facts: Vae) -> Any:
-    name, sizes = "modules.vae2_1", {"dim": facts.base_dim}
-    if facts.residual:
-        name, sizes = "modules.vae2_2", {"dim": facts.base_dim, "dec_dim": facts.decoder_base_dim}
-    model = official(name).WanVAE_(
-        z_dim=facts.channels, dim_mult=list(facts.dim_mult), num_res_blocks=facts.res_blocks,
-        temperal_downsample=list(facts.temporal_downsample), **sizes,
-    ).eval()  # fmt: skip
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            noise = torch.randn(p.shape, generator=generator)
-            p.copy_(1 + noise / 4 if key.endswith("gamma") else noise / (p[0].numel() ** 0.5 if p.dim() > 1 else 4))
-    return model
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

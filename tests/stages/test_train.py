@@ -56,7 +56,7 @@ def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) 
     lora = inject(model, 4, 4.0, settings.seed)
     losses = []
     for draw in draws:
-        batch = load([draw], cached.folder, torch.device("cpu"))
+        batch = load([draw], member, cached.folder, torch.device("cpu"))
         x, e, t = batch.latent, batch.noise, draw.t
         velocity = model((1 - t) * x + t * e, torch.tensor([1000 * t]), pad_text(batch.texts, member.text.length))
         losses.append((velocity - (e - x)).square().mean())
@@ -127,7 +127,7 @@ def test_dropped_captions_are_a_share_of_the_draws_and_see_the_negative_prompt(c
     dropped = [draw for draw in some if not draw.captioned]
     assert 110 < len(dropped) < 190  # 150 of 600, by four deviations
     assert len({draw.sample.key for draw in dropped}) == 6  # it meets every sample
-    negative = load([dropped[0]], cached.folder, torch.device("cpu")).texts[0]
+    negative = load([dropped[0]], cached.member, cached.folder, torch.device("cpu")).texts[0]
     assert torch.equal(negative, load_file(cached.path(text_file(samples[0].negative)))["text"].float())
     assert [replace(draw, captioned=True) for draw in some] == draws(0)  # order, noise and levels stay
     assert draws(0.25, seed=2) != some == draws(0.25)
@@ -289,8 +289,8 @@ def test_recomputing_blocks_changes_nothing(cached: Project) -> None:
 def test_a_loss_that_is_no_number_stops_and_names_the_item(cached: Project) -> None:
     sample = next(s for s in encoded_samples(cached) if not s.held_out and s.kind == "still")
     path = cached.path(latent_file(sample.latent))
-    latent = read_encoding(path, "latent", sample.latent)
-    write_encoding(path, "latent", sample.latent, torch.full_like(latent, math.nan))
+    latent = read_encoding(path, sample.latent)["latent"]
+    write_encoding(path, sample.latent, {"latent": torch.full_like(latent, math.nan)})
     with pytest.raises(SakugaError) as error:
         train(cached, steps=1, accumulation=6)
     assert f"gave a loss that is not a number (on {sample.item});" in str(error.value)

@@ -71,6 +71,8 @@ def step_memory(member: Member, rank: int, tokens: int, *, weight_bytes: float, 
 
 
 def latent_bytes(member: Member, width: int, height: int, frames: int) -> int:
-    """Bytes of a sample in the cache: its latent in half precision."""
+    """Bytes of a sample in the cache: its latent in half precision, and what an image-to-video model sees beside it."""
     channels, f, h, w = member.latent_shape(width, height, frames)
-    return 2 * channels * f * h * w
+    latents = 2 if member.given_channels else 1
+    clip = member.clip.tokens * member.clip.width if member.clip else 0
+    return 2 * (latents * channels * f * h * w + clip)

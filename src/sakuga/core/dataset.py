@@ -70,7 +70,7 @@ def encoded_samples(project: Project) -> list[Encoded]:
     Raises SakugaError when nothing is planned, or an item has no caption.
     """
     paths = models.of_project(project)
-    vae = models.content_hash(project, paths["vae"])
+    vae, beside = models.content_hash(project, paths["vae"]), _beside(project)
     encoder = models.content_hash(project, paths["text"]) + models.content_hash(project, paths["tokenizer"])
     words = captions.current(project)
     rows = project.rows(PLANNED)
@@ -87,7 +87,7 @@ def encoded_samples(project: Project) -> list[Encoded]:
         text = words[row["item"]].text
         # of the file as it is now, not as it was exported: a clip that was replaced by hand is another clip
         content = project.sha256(project.path(row["file"]))
-        latent = latent_key(row, content, project.member.fps, vae)
+        latent = latent_key(row, content, project.member.fps, vae, beside)
         keys: dict[str, Any] = {
             "caption": text,
             "latent": latent,
@@ -104,11 +104,20 @@ def encoded_samples(project: Project) -> list[Encoded]:
     return found
 
 
-def latent_key(row: Mapping[str, Any], content: str, fps: int, vae: str) -> str:
-    """The name of a sample's latent: the file's content, the window, the frame rule, the bucket and the encoder."""
+def _beside(project: Project) -> dict[str, Any]:
+    """What tells how the first frame is kept beside a latent, for models that are given it so; else nothing."""
+    member = project.member
+    if not member.given_channels:
+        return {}
+    clip = models.content_hash(project, models.of_project(project)["clip"]) if member.clip else None
+    return {"given": member.given_channels, "clip": clip}
+
+
+def latent_key(row: Mapping[str, Any], content: str, fps: int, vae: str, beside: Mapping[str, Any]) -> str:
+    """The name of a sample's latent: the file's content, the window, the frame rule, the bucket and the encoders."""
     window = [row["start"], row["frames"], row["fps"], fps]
     size = [row["width"], row["height"]]
-    return fingerprint({"file": content, "window": window, "size": size, "vae": vae, "version": ENCODING})
+    return fingerprint({"file": content, "window": window, "size": size, "vae": vae, "version": ENCODING, **beside})
 
 
 def text_key(caption: str, encoder: str, length: int) -> str:

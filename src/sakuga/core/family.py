@@ -136,11 +136,27 @@ class Member:
     dataset: Mapping[str, Mapping[str, Any]]  # sections of a new project, as [sections.NAME] of sakuga.toml
     recipe: Mapping[str, Any]  # [train] of a new project
     tiny: bool = False
+    clip: ClipVision | None = None  # what sees the first frame, where the transformer has the branch for it
 
     @property
     def boundary(self) -> float | None:
         """The noise level from which the high expert is used (inclusive), or None with one expert."""
         return self.experts[0].t_min if len(self.experts) > 1 else None
+
+    @property
+    def needs_picture(self) -> bool:
+        """Whether every video starts from a picture."""
+        return self.task == "i2v"
+
+    @property
+    def takes_picture(self) -> bool:
+        """Whether a video may start from a picture."""
+        return self.task != "t2v"
+
+    @property
+    def given_channels(self) -> int:
+        """Channels that join the noisy latents: mask and latents of the first frame. 0 where it is given as itself."""
+        return self.transformer.in_channels - self.vae.channels
 
     @property
     def side_step(self) -> int:
@@ -294,7 +310,7 @@ MEMBERS: tuple[Member, ...] = (
         (_LANDSCAPE_720, _LANDSCAPE_480),
         (_transformer("transformer", 32.8, COMFY_21, "wan2.1_i2v_720p_14B_bf16.safetensors",
                       "wan2.1_i2v_480p_14B_bf16.safetensors", "Wan2.1-I2V-14B-720P"), _VAE_21_FILE, *_TEXT, _CLIP_FILE),
-        "wan2.1-i2v-14b", _CLIP_DATASET, _RECIPE,
+        "wan2.1-i2v-14b", _CLIP_DATASET, _RECIPE, clip=CLIP_H,
     ),
     Member(
         "wan2.2-t2v-a14b", "Wan 2.2 T2V A14B", "t2v", SIZE_14B, VAE_21, UMT5_XXL, _two(0.875, high=4.0, low=3.0),

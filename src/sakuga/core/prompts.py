@@ -6,7 +6,7 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 
@@ -29,6 +29,7 @@ class PromptLine:
     guidance: float | None = None
     shift: float | None = None
     negative: str | None = None
+    image: str | None = None  # a file; relative to the prompt file where it comes from one
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ def _from_zero(word: str) -> float:
     return value
 
 
+def _some(word: str) -> str:
+    if not word:
+        raise ValueError
+    return word
+
+
 def _above_zero(word: str) -> float:
     if (value := _from_zero(word)) == 0:
         raise ValueError
@@ -72,6 +79,7 @@ FLAGS = {
     "l": _Flag("guidance", _from_zero, "a number from 0"),  # other trainers' name for it; --g is of models Wan is not
     "fs": _Flag("shift", _above_zero, "a number above 0"),
     "n": _Flag("negative", str, "a text"),
+    "i": _Flag("image", _some, "a picture's file"),
 }
 _LAST_FLAG = re.compile(rf"(?:^|.*\s)--({'|'.join(FLAGS)})(?:\s(.*))?$")
 
@@ -97,7 +105,7 @@ def read_prompts(path: Path) -> list[PromptLine]:
         raise SakugaError(f"{path}: {error}") from error
     if not lines:
         raise SakugaError(f"the prompt file {path} holds no prompt; write one to a line")
-    return lines
+    return [replace(line, image=str(path.parent / line.image)) if line.image else line for line in lines]
 
 
 def _line(number: int, line: str) -> PromptLine:

@@ -383,6 +383,9 @@ class TrainSettings(Settings):
         0.0, "Share of the draws that see the negative prompt in place of their caption, so that guidance keeps the style",
         ge=0, lt=1,
     )  # fmt: skip
+    first_frame: float = setting(
+        0.0, "Share of clips that see their first frame clean, for models that take words or a picture", ge=0, le=1
+    )
     seed: int = setting(1, "Seed of order, noise and noise levels", ge=0, lt=2**63)
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)
@@ -416,6 +419,7 @@ class GenerateSettings(Settings):
     )
     strength: float = setting(1.0, "Strength of the LoRA")
     negative: str = setting(family.NEGATIVE_PROMPT, "What should not be seen")
+    image: str | None = setting(None, "A picture that the video starts from; its shape gives width and height")
     width: int | None = setting(None, "Width", unit="pixels", ge=16)
     height: int | None = setting(None, "Height", unit="pixels", ge=16)
     frames: int | None = setting(None, "Frames, rounded down to what the model takes", unit="frames", ge=1)

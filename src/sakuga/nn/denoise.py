@@ -13,8 +13,10 @@ from torch import Tensor
 from ..core.errors import SakugaError
 from ..core.family import Member
 from . import samplers
+from .condition import FREE, Condition, conditioned
 
-Transformer = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_BCFHW, model timestep [B], text_BTD) -> velocity_BCFHW
+# (x_BCFHW, model timestep [B], text_BTD) -> velocity_BCFHW; where a picture is given, as WanTransformer takes it
+Transformer = Callable[..., Tensor]
 
 
 class Transformers(Protocol):
@@ -71,6 +73,7 @@ def generate_latents(
     negative_BTD: Tensor | None,
     *,
     noise_BCFHW: Tensor,
+    condition: Condition = FREE,
     sampler: str = "unipc",
     steps: int | None = None,
     shift: float | None = None,
@@ -78,7 +81,7 @@ def generate_latents(
     experts: Sequence[str] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Tensor:
-    """Clean latents (fp32) from noise and a text.
+    """Clean latents (fp32) from noise and a text, and from what `condition` gives beside them.
 
     `transformers` gives the velocity of each expert by name; it may load on access, and is asked once per hand-over.
     Steps, shift and guidance are the member's where None; `experts` names the expert of each step, by default as
@@ -95,10 +98,10 @@ def generate_latents(
 
     def velocity(x_BCFHW: Tensor, t: float, step: int) -> Tensor:
         name = names[step]
-        return guided(expert(name), x_BCFHW, t, text_BTD, negative_BTD, scales[name])
+        return guided(conditioned(expert(name), condition), x_BCFHW, t, text_BTD, negative_BTD, scales[name])
 
     def tell(step: int, _: Tensor, x0_BCFHW: Tensor) -> None:
         if on_step is not None:
-            on_step(StepReport(step, steps, names[step], timesteps[step], sigmas[step], x0_BCFHW))
+            on_step(StepReport(step, steps, names[step], timesteps[step], sigmas[step], condition.keep(x0_BCFHW)))
 
-    return samplers.sample(sampler, velocity, noise_BCFHW.float(), sigmas, timesteps, tell)
+    return condition.keep(samplers.sample(sampler, velocity, noise_BCFHW.float(), sigmas, timesteps, tell))

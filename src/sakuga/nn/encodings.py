@@ -1,9 +1,10 @@
-"""Encodings in files: one tensor each, with the key it is stored under and a sum over its bytes.
+"""Encodings in files: what belongs together in one file each, with its key and a sum over its bytes.
 
 What was damaged on the disk, or copied under a wrong name, cannot be read as what it is not.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,29 +17,36 @@ from ..core.errors import SakugaError
 NOTE = "key and sha256"
 
 
-def write_encoding(path: Path, name: str, key: str, tensor: Tensor) -> None:
-    """Write a tensor that `name` ("latent", "text") is the kind of, under its key."""
-    tensor = tensor.contiguous()
+def write_encoding(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by what each is ("latent", "text"), under the key of them all."""
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     # not save_file: it reports a full disk as an error of its own; one note: several come in any order
-    path.write_bytes(save({name: tensor}, {NOTE: _note(key, tensor)}))
+    path.write_bytes(save(tensors, {NOTE: _note(key, tensors)}))
 
 
-def read_encoding(path: Path, name: str, key: str) -> Tensor:
-    """The tensor that was written. Raises SakugaError where it is not there, is damaged, or is another's."""
-    tensor = _sound(path, name, key)
-    if tensor is None:
+def read_encoding(path: Path, key: str, *names: str) -> dict[str, Tensor]:
+    """The tensors that were written. Raises SakugaError where one of `names` is not among them, or the file is missing,
+    damaged, or another's.
+    """
+    tensors = _sound(path, key)
+    if tensors is None or not tensors.keys() >= set(names):
         raise SakugaError(f"{path.name} is missing from the cache or damaged; `sakuga cache --verify` makes it anew")
-    return tensor
+    return tensors
 
 
-def _sound(path: Path, name: str, key: str) -> Tensor | None:
+def _sound(path: Path, key: str) -> dict[str, Tensor] | None:
     try:
         with safe_open(path, "pt") as file:
-            noted, tensor = file.metadata() or {}, file.get_tensor(name)
+            noted = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError):
         return None
-    return tensor if noted.get(NOTE) == _note(key, tensor) else None
+    return tensors if noted.get(NOTE) == _note(key, tensors) else None
 
 
-def _note(key: str, tensor: Tensor) -> str:
-    return f"{key} {hashlib.sha256(tensor.view(torch.uint8).numpy().data).hexdigest()}"
+def _note(key: str, tensors: Mapping[str, Tensor]) -> str:
+    """The key and a sum over the bytes, in the order of the names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(tensors[name].view(torch.uint8).numpy().data)
+    return f"{key} {found.hexdigest()}"

@@ -24,7 +24,7 @@ Time = TypeVar("Time", float, Tensor)
 
 
 def noise_latents(x_BCFHW: Tensor, noise_BCFHW: Tensor, t: float | Tensor) -> Tensor:
-    """x_t = (1 - t) x + t e. `t` is a number or a Tensor [B]."""
+    """x_t = (1 - t) x + t e. `t` is a number or a Tensor [B], or [B, F] with one for each latent frame."""
     t = _per_sample(t, x_BCFHW)
     return (1 - t) * x_BCFHW + t * noise_BCFHW
 
@@ -44,14 +44,24 @@ def model_time(t: Time) -> Time:
     return TRAIN_TIMESTEPS * t
 
 
-def flow_loss(predicted_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
-    """Mean squared error of each sample, [B], in fp32 whatever the inputs are."""
-    return (predicted_BCFHW.float() - target_BCFHW.float()).square().flatten(1).mean(1)
+def flow_loss(predicted_BCFHW: Tensor, target_BCFHW: Tensor, t: Tensor | None = None) -> Tensor:
+    """Mean squared error of each sample, [B], in fp32 whatever the inputs are.
+
+    With `t` [B, F] frames at t = 0 do not count: they are given clean, and nothing in them tells of the noise.
+    """
+    error_BCFHW = (predicted_BCFHW.float() - target_BCFHW.float()).square()
+    if t is None or t.ndim == 1:
+        return error_BCFHW.flatten(1).mean(1)
+    counts_BF = (t > 0).float()
+    return (error_BCFHW.mean((1, 3, 4)) * counts_BF).sum(1) / counts_BF.sum(1)
 
 
 def _per_sample(t: float | Tensor, like: Tensor) -> float | Tensor:
-    """[B] -> [B, 1, 1, ...], so that it multiplies a sample each."""
-    return t.view(-1, *[1] * (like.ndim - 1)) if isinstance(t, Tensor) and t.ndim == 1 else t
+    """[B] -> [B, 1, 1, ...] and [B, F] -> [B, 1, F, 1, ...], so that it multiplies a sample or a latent frame each."""
+    if not isinstance(t, Tensor) or t.ndim not in (1, 2):
+        return t
+    t_B1F = t[:, None] if t.ndim == 2 else t
+    return t_B1F.view(*t_B1F.shape, *[1] * (like.ndim - t_B1F.ndim))
 
 
 # Randomness

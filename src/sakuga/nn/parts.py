@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import torch
 
-from ..core.errors import SakugaError
 from ..core.family import Member
+from .clip import ClipDoor, load_clip
 from .text import TextDoor, load_text
 from .transformer import WanTransformer
 from .vae import VaeDoor, load_vae
@@ -20,16 +20,21 @@ class Parts:
     """Opens the files that `paths` (by role) names, on one device and in one precision; one part is held at a time."""
 
     def __init__(self, member: Member, paths: Mapping[str, Path], device: torch.device, dtype: torch.dtype) -> None:
-        if member.transformer.in_channels != member.vae.channels:
-            raise SakugaError(
-                f"{member.title} starts from a picture, which this version cannot give it; choose a text-to-video model"
-            )
         self.member, self.paths, self.device, self.dtype = member, paths, device, dtype
         self._role = ""
         self._part: object = None
 
     def vae(self) -> VaeDoor:
-        return self._hold("vae", lambda: load_vae(self.member.vae, self.paths["vae"], self.dtype, self.device))
+        return self._hold("vae", self._vae)
+
+    def pictures(self) -> tuple[VaeDoor, ClipDoor | None]:
+        """What sees a picture that a video starts from. Both are small, and are held together."""
+        facts = self.member.clip
+        if facts is None:
+            return self.vae(), None
+        return self._hold(
+            "pictures", lambda: (self._vae(), load_clip(self.paths["clip"], self.dtype, self.device, facts))
+        )
 
     def text(self) -> TextDoor:
         paths = self.paths["text"], self.paths["tokenizer"]
@@ -41,6 +46,9 @@ class Parts:
         return self._hold(
             role, lambda: load_transformer(self.member.transformer, self.paths[role], self.dtype, self.device)
         )
+
+    def _vae(self) -> VaeDoor:
+        return load_vae(self.member.vae, self.paths["vae"], self.dtype, self.device)
 
     def release(self) -> None:
         """Let go of what is held."""

@@ -3,7 +3,8 @@
 x_BCFHW latents -> patches -> blocks (self-attention, text and image attention, feed-forward) -> velocity_BCFHW.
 
 Shapes: B batch, C channels, F latent frames, H W latent size, L tokens, T text or image tokens, D width,
-N heads, E head width, P = E / 2 rotated pairs. `B1` in a name: 1 or L tokens, broadcast over L.
+N heads, E head width, P = E / 2 rotated pairs, G groups of tokens in a row that share a timestep: 1 for the whole
+video, or one a latent frame, so that what depends on time alone is never spread over the tokens.
 
 Precision: norms, modulation, time embedding, head and rotation stay in fp32 (`is_island`); the large linears run
 in the compute dtype; the residual stream is fp32.
@@ -17,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..core.family import Transformer
+from ..core.family import CLIP_H, Transformer
 
-CLIP_DIM = 1280
+CLIP_DIM = CLIP_H.width
 ROPE_THETA = 10000.0
 
 Rope = tuple[Tensor, Tensor]  # cos_LP, sin_LP in fp32
@@ -70,6 +71,17 @@ def sinusoid(t: Tensor, dim: int) -> Tensor:
     frequency = ROPE_THETA ** -(torch.arange(half, dtype=torch.float64, device=t.device) / half)
     angle = t.double()[..., None] * frequency
     return torch.cat((angle.cos(), angle.sin()), dim=-1).float()
+
+
+def modulate(x_BLD: Tensor, scale_BGD: Tensor, shift_BGD: Tensor) -> Tensor:
+    """x (1 + scale) + shift, each group of tokens with its own."""
+    x_BGSD = x_BLD.unflatten(1, (scale_BGD.shape[1], -1))
+    return (x_BGSD * (1 + scale_BGD[:, :, None]) + shift_BGD[:, :, None]).flatten(1, 2)
+
+
+def gated(x_BLD: Tensor, gate_BGD: Tensor) -> Tensor:
+    """x gate, each group of tokens with its own."""
+    return (x_BLD.unflatten(1, (gate_BGD.shape[1], -1)) * gate_BGD[:, :, None]).flatten(1, 2)
 
 
 class RMSNorm(nn.Module):
@@ -140,19 +152,19 @@ class Block(nn.Module):
         self.modulation = nn.Parameter(torch.zeros(1, 6, shape.dim))
 
     def forward(
-        self, x_BLD: Tensor, modulation_B16D: Tensor, rope: Rope, text_BTD: Tensor, clip_BTD: Tensor | None = None
+        self, x_BLD: Tensor, modulation_BG6D: Tensor, rope: Rope, text_BTD: Tensor, clip_BTD: Tensor | None = None
     ) -> Tensor:
-        """x_BLD and modulation_B16D are fp32; the linears run in the dtype of `text_BTD`."""
+        """x_BLD and modulation_BG6D are fp32; the linears run in the dtype of `text_BTD`."""
         dtype = text_BTD.dtype
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation[None] + modulation_B16D).unbind(2)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation[None] + modulation_BG6D).unbind(2)
 
-        h = self.norm1(x_BLD) * (1 + scale_a) + shift_a
-        x_BLD = x_BLD + self.self_attn(h.to(dtype), rope) * gate_a
+        h = modulate(self.norm1(x_BLD), scale_a, shift_a)
+        x_BLD = x_BLD + gated(self.self_attn(h.to(dtype), rope), gate_a)
 
         x_BLD = x_BLD + self.cross_attn(self.norm3(x_BLD).to(dtype), text_BTD, clip_BTD)
 
-        h = self.norm2(x_BLD) * (1 + scale_f) + shift_f
-        return x_BLD + self.ffn(h.to(dtype)) * gate_f
+        h = modulate(self.norm2(x_BLD), scale_f, shift_f)
+        return x_BLD + gated(self.ffn(h.to(dtype)), gate_f)
 
 
 class Head(nn.Module):
@@ -163,9 +175,9 @@ class Head(nn.Module):
         self.head = nn.Linear(shape.dim, pf * ph * pw * shape.out_channels)
         self.modulation = nn.Parameter(torch.zeros(1, 2, shape.dim))
 
-    def forward(self, x_BLD: Tensor, time_B1D: Tensor) -> Tensor:
-        shift, scale = (self.modulation[None] + time_B1D[:, :, None]).unbind(2)
-        return self.head(self.norm(x_BLD) * (1 + scale) + shift)
+    def forward(self, x_BLD: Tensor, time_BGD: Tensor) -> Tensor:
+        shift, scale = (self.modulation[None] + time_BGD[:, :, None]).unbind(2)
+        return self.head(modulate(self.norm(x_BLD), scale, shift))
 
 
 class ImageEmbedding(nn.Module):
@@ -225,8 +237,9 @@ class WanTransformer(nn.Module):
     ) -> Tensor:
         """Velocity in fp32, [B, out_channels, F, H, W].
 
-        t: model timesteps 0..1000, one a video [B] or one a token [B, L]. text_BTD: the encoder's output, already
-        padded with zeros. image_BCFHW: mask and latents of the given frames, joined to x on the channels.
+        t: model timesteps 0..1000, one a video [B], or [B, G] with one for each of G equal groups of tokens in a row
+        (latent frames, or single tokens). text_BTD: the encoder's output, already padded with zeros. image_BCFHW: mask
+        and latents of the given frames, joined to x on the channels.
         clip_BTD: [B, 257, 1280], for a shape with the image branch and only then.
         """
         assert (clip_BTD is not None) == self.shape.clip_branch, "CLIP features go with the image branch"
@@ -236,7 +249,7 @@ class WanTransformer(nn.Module):
         grid = (patches.shape[2], patches.shape[3], patches.shape[4])
         x_BLD = patches.flatten(2).transpose(1, 2).float()
 
-        time_B1D, modulation_B16D = self.embed_time(t)
+        time_BGD, modulation_BG6D = self.embed_time(t)
         rope = rope_tables(grid, self.shape.dim // self.shape.heads, x_BLD.device)
         text_BTD = self.text_embedding(text_BTD.to(self.dtype))
         if clip_BTD is not None:
@@ -244,16 +257,16 @@ class WanTransformer(nn.Module):
 
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
-                x_BLD = checkpoint(block, x_BLD, modulation_B16D, rope, text_BTD, clip_BTD, use_reentrant=False)
+                x_BLD = checkpoint(block, x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD, use_reentrant=False)
             else:
-                x_BLD = block(x_BLD, modulation_B16D, rope, text_BTD, clip_BTD)
-        return self.unpatch(self.head(x_BLD, time_B1D), grid)
+                x_BLD = block(x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD)
+        return self.unpatch(self.head(x_BLD, time_BGD), grid)
 
     def embed_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """t [B] or [B, L] -> time_B1D for the head and modulation_B16D for the blocks, in fp32."""
-        t_B1 = t[:, None] if t.dim() == 1 else t
-        time_B1D = self.time_embedding(sinusoid(t_B1, self.shape.freq_dim))
-        return time_B1D, self.time_projection(time_B1D).unflatten(2, (6, self.shape.dim))
+        """t [B] or [B, G] -> time_BGD for the head and modulation_BG6D for the blocks, in fp32."""
+        t_BG = t[:, None] if t.dim() == 1 else t
+        time_BGD = self.time_embedding(sinusoid(t_BG, self.shape.freq_dim))
+        return time_BGD, self.time_projection(time_BGD).unflatten(2, (6, self.shape.dim))
 
     def unpatch(self, x_BLC: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Tokens, each a patch of pf x ph x pw x C values, back to [B, C, F, H, W]."""

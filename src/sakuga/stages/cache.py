@@ -27,6 +27,7 @@ from ..core.project import Project
 from ..core.settings import CacheSettings
 from ..core.stage import Item, Rows, Scratch, Stage, forget
 from ..core.timeline import Timeline, unpack
+from ..nn.condition import picture_latents
 from ..nn.device import pick_device, pick_dtype
 from ..nn.encodings import read_encoding, write_encoding
 from ..nn.parts import Parts
@@ -65,16 +66,26 @@ def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -
     if facts["kind"] == "text":
         # an encoder that computes in bf16 says nothing that bf16 cannot hold
         text = parts.text().encode([facts["caption"]])[0].to("cpu", parts.dtype)
-        file, tensor = text_file(facts["key"]), text
+        file, tensors = text_file(facts["key"]), {"text": text}
     else:
-        pixels_BCFHW = pixels(facts).to(parts.device)
-        latent = parts.vae().encode(pixels_BCFHW)[0].cpu().half()
-        if not torch.isfinite(latent).all():
+        tensors = _encoded(parts, pixels(facts).to(parts.device))
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise SakugaError(f"the VAE gave values of {facts['item']} that are not numbers; look at it, or replace it")
-        file, tensor = latent_file(facts["key"]), latent
+        file = latent_file(facts["key"])
     target = scratch.file(file)
-    write_encoding(target, facts["kind"], facts["key"], tensor)
+    write_encoding(target, facts["key"], tensors)
     return {"cache_entry": [{"key": facts["key"], "kind": facts["kind"], "file": file, "bytes": target.stat().st_size}]}
+
+
+def _encoded(parts: Parts, pixels_BCFHW: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A sample's latent, and for a model that is given the first frame beside it, what it sees of that frame."""
+    vae, clip = parts.pictures()
+    found = {"latent": vae.encode(pixels_BCFHW)[0]}
+    if parts.member.given_channels:
+        found["image"] = picture_latents(vae, pixels_BCFHW[:, :, :1], pixels_BCFHW.shape[2])[0]
+    if clip is not None:
+        found["clip"] = clip.encode(pixels_BCFHW[:, :, 0])[0]
+    return {name: tensor.cpu().half() for name, tensor in found.items()}
 
 
 def pixels(facts: Mapping[str, Any]) -> torch.Tensor:
@@ -197,7 +208,7 @@ def verify(project: Project, progress: Progress) -> list[str]:
 
 def _sound(project: Project, row: Mapping[str, Any]) -> bool:
     try:
-        read_encoding(project.path(row["file"]), row["kind"], row["key"])
+        read_encoding(project.path(row["file"]), row["key"], row["kind"])
     except SakugaError:
         return False
     return True

@@ -16,11 +16,12 @@ from ..core.progress import Progress, Silent
 from ..core.project import Project
 from ..core.prompts import PromptLine
 from ..core.settings import GenerateSettings
+from ..nn.condition import check_picture
 from ..nn.denoise import StepReport, Transformer
 from ..nn.device import pick_device, pick_dtype
 from ..nn.lora import apply, load_lora
 from ..nn.parts import Parts
-from ..nn.render import Request, fit_size, latents_of, pictures_of
+from ..nn.render import Request, latents_of, pictures_of, sized
 from ..nn.transformer import WanTransformer
 
 NONE = "none"
@@ -66,10 +67,12 @@ def generate(
 
     What a line says goes before the settings. The encoder and the transformer are loaded once for all.
     """
+    asked = [_with_line(settings, line) for line in lines]
+    for wanted in asked:
+        check_picture(project.member, wanted.image)
     loras = find_loras(project, settings.lora)
     device = pick_device(settings.device)
     parts = Parts(project.member, models.of_project(project), device, pick_dtype(settings.precision, device))
-    asked = [_with_line(settings, line) for line in lines]
     requests = _requests(parts, lines, asked)
     experts = _WithLora(parts, loras, settings.strength)
     sampled: list[_Sampled] = []
@@ -118,15 +121,14 @@ def _requests(parts: Parts, lines: Sequence[PromptLine], asked: Sequence[Generat
     member = parts.member
     texts = sorted({text for line, s in zip(lines, asked, strict=True) for text in (line.text, s.negative)})
     words = {text: parts.text().encode([text])[0] for text in texts}
-    width, height = member.sizes[0]
-    return [
-        Request(
-            words[line.text], words[s.negative],
-            *fit_size(member, s.width or width, s.height or height, s.frames or member.frames),
-            seed=s.seed, steps=s.steps, shift=s.shift, guidance=s.guidance, sampler=s.sampler,
-        )
-        for line, s in zip(lines, asked, strict=True)
-    ]  # fmt: skip
+    found = []
+    for line, s in zip(lines, asked, strict=True):
+        size, condition = sized(parts, s.image, (s.width, s.height, s.frames), (*member.sizes[0], member.frames))
+        found.append(Request(
+            words[line.text], words[s.negative], *size, seed=s.seed, steps=s.steps, shift=s.shift, guidance=s.guidance,
+            sampler=s.sampler, condition=condition,
+        ))  # fmt: skip
+    return found
 
 
 def _write(path: Path, frames_FHWC: np.ndarray, fps: int) -> None:

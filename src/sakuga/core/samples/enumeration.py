@@ -88,7 +88,13 @@ def takes(section: Section, item: ItemFacts) -> bool:
 
 def _samples(item: ItemFacts, name: str, section: Section, member: Member) -> list[Sample]:
     width, height = size_of(item.width, item.height, section, member)
-    return [Sample(item, name, window, width, height, section.repeats) for window in _windows(item, section, member)]
+    found = [window for window in _windows(item, section, member) if not _given(window, member)]
+    return [Sample(item, name, window, width, height, section.repeats) for window in found]
+
+
+def _given(window: Window, member: Member) -> bool:
+    """Whether a model is given all of a window before it begins: one that starts from a picture learns nothing of it."""
+    return member.needs_picture and window.frames == 1
 
 
 def size_of(width: int, height: int, section: Section, member: Member) -> tuple[int, int]:
@@ -114,6 +120,8 @@ def _windows(item: ItemFacts, section: Section, member: Member) -> list[Window]:
 
 
 def _why_fewer(item: ItemFacts, name: str, section: Section, member: Member) -> str | None:
+    if any(_given(window, member) for window in _windows(item, section, member)):
+        return f"{member.title} is given the first frame of all it learns, and a single frame has nothing after it"
     if item.kind == "still" or (section.lengths == "longest" and _windows(item, section, member)):
         return None
     return why_none(

@@ -5,7 +5,7 @@ cards, sees exactly what an uninterrupted run on one card sees.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ...core.dataset import Encoded, latent_file, text_file
 from ...core.errors import SakugaError
-from ...core.family import Expert
+from ...core.family import Expert, Member
 from ...core.noise import time_at
 from ...core.settings import TrainSettings
+from ...nn.condition import FREE, Condition, with_mask
 from ...nn.encodings import read_encoding
 from ...nn.flow import noise_for, order_for, stratified_u, uniform_for
 
@@ -30,6 +31,7 @@ class Draw:
     t: float
     noise: tuple[int | str, ...]
     captioned: bool = True  # or the negative prompt in place of its caption
+    first: bool = False  # whether the first latent frame is given clean
 
     @property
     def text(self) -> str:
@@ -39,12 +41,16 @@ class Draw:
 
 @dataclass(frozen=True)
 class Batch:
-    """The tensors of draws of one bucket: latents and noise [B, C, F, H, W] in fp32, levels [B], texts [T, D] unpadded."""
+    """The tensors of draws of one bucket: latents and noise [B, C, F, H, W] in fp32, texts [T, D] unpadded.
+
+    Levels are [B], or [B, F] where a first latent frame is given clean: it is at level 0.
+    """
 
     latent: Tensor
     noise: Tensor
     t: Tensor
     texts: list[Tensor]
+    condition: Condition = FREE
 
 
 class Schedule:
@@ -76,7 +82,8 @@ class Schedule:
         t = time_at(u, s.time, self.shift, t_min=self.expert.t_min, t_max=self.expert.t_max)
         dropout = s.caption_dropout if sample.caption_dropout is None else sample.caption_dropout
         captioned = uniform_for("caption", s.seed, epoch, position, self.expert.name) >= dropout
-        return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name), captioned)
+        first = sample.frames > 1 and uniform_for("first", s.seed, epoch, position, self.expert.name) < s.first_frame
+        return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name), captioned, first)
 
 
 @lru_cache(maxsize=4)
@@ -93,17 +100,32 @@ def together(draws: Sequence[Draw], most: int) -> list[list[int]]:
     return [places[n : n + key[3]] for key, places in buckets.items() for n in range(0, len(places), key[3])]
 
 
-def load(draws: Sequence[Draw], project: Path, device: torch.device) -> Batch:
-    """Read the latents and texts of draws of one bucket from the cache, and draw their noise."""
-    latents = [_read(project, latent_file, "latent", draw.sample.latent) for draw in draws]
-    texts = [_read(project, text_file, "text", draw.text).to(device) for draw in draws]
-    noise = [noise_for((1, *latent.shape), *draw.noise) for latent, draw in zip(latents, draws, strict=True)]
-    t = torch.tensor([draw.t for draw in draws], dtype=torch.float32)
-    return Batch(torch.stack(latents).to(device), torch.cat(noise).to(device), t.to(device), texts)
+def load(draws: Sequence[Draw], member: Member, project: Path, device: torch.device) -> Batch:
+    """Read what was encoded of draws of one bucket from the cache, and draw their noise."""
+    given = ["image"] * bool(member.given_channels) + ["clip"] * (member.clip is not None)
+    found = [read_encoding(project / latent_file(d.sample.latent), d.sample.latent, "latent", *given) for d in draws]
+    texts = [read_encoding(project / text_file(draw.text), draw.text, "text")["text"] for draw in draws]
+    noise = [noise_for((1, *each["latent"].shape), *draw.noise) for each, draw in zip(found, draws, strict=True)]
+
+    def batch(name: str) -> Tensor:
+        return torch.stack([each[name] for each in found]).float().to(device)
+
+    latent, condition = batch("latent"), FREE
+    if given:
+        image = with_mask(batch("image"), member.vae.stride[0])
+        condition = Condition(image, batch("clip") if "clip" in given else None)
+    t = _levels(draws, latent.shape[2]).to(device)
+    return Batch(latent, torch.cat(noise).to(device), t, [text.float().to(device) for text in texts], condition)
 
 
-def _read(project: Path, file_of: Callable[[str], str], name: str, key: str) -> Tensor:
-    return read_encoding(project / file_of(key), name, key).float()
+def _levels(draws: Sequence[Draw], frames: int) -> Tensor:
+    """The noise levels of draws, [B], or [B, F] where one of them is given its first latent frame."""
+    t_B = torch.tensor([draw.t for draw in draws], dtype=torch.float32)
+    if not any(draw.first for draw in draws):
+        return t_B
+    t_BF = t_B[:, None].repeat(1, frames)
+    t_BF[torch.tensor([draw.first for draw in draws]), 0] = 0
+    return t_BF
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...core import models, store
 from ...core.dataset import Encoded, encoded_samples
 from ...core.errors import SakugaError
-from ...core.family import Expert
+from ...core.family import Expert, Member
 from ...core.progress import Progress, Silent
 from ...core.project import Project
 from ...core.settings import TrainSettings
@@ -74,6 +74,7 @@ def train(
     """
     seams = Seams(progress or Silent(), on_step, should_stop)
     member = project.member
+    _check_first_frame(member, settings)
     experts = [member.expert(name) for name in settings.experts or [e.name for e in member.experts]]
     samples = encoded_samples(project)
     paths = models.of_project(project)
@@ -95,6 +96,13 @@ def train(
     finally:
         record.end_run(project, run, state)
     return result
+
+
+def _check_first_frame(member: Member, settings: TrainSettings) -> None:
+    if settings.first_frame and (member.needs_picture or not member.takes_picture):
+        raise SakugaError(
+            f"train.first_frame is for models that take words or a picture, and {member.title} is none; set it to 0"
+        )
 
 
 class _Training:
@@ -188,11 +196,12 @@ class _Training:
 
     def _losses(self, draws: Sequence[Draw]) -> Tensor:
         """The flow-matching loss of each of the draws of one bucket, [B] in fp32."""
-        batch = load(draws, self.project.folder, self.parts.device)
+        batch = load(draws, self.parts.member, self.project.folder, self.parts.device)
         noised = flow.noise_latents(batch.latent, batch.noise, batch.t)
         text = pad_text(batch.texts, self.parts.member.text.length)
-        velocity = self.model(noised, flow.model_time(batch.t), text)
-        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise))
+        given = batch.condition.image_BCFHW, batch.condition.clip_BTD
+        velocity = self.model(noised, flow.model_time(batch.t), text, *given)
+        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise), batch.t)
 
     def _check(self, number: int, draws: list[Draw], values: list[float]) -> None:
         if all(map(math.isfinite, values)):

@@ -12,9 +12,10 @@ from ...core.files import move_into_place
 from ...core.media.clip import write_clip
 from ...core.project import Project, relative_to
 from ...core.prompts import PromptLine, read_prompts
+from ...nn.condition import check_picture
 from ...nn.denoise import Transformer
 from ...nn.parts import Parts
-from ...nn.render import Request, fit_size, latents_of, pictures_of
+from ...nn.render import Request, latents_of, pictures_of, sized
 
 
 class Experts:
@@ -33,15 +34,18 @@ class Previews:
     def __init__(self, project: Project, prompts: str | None, parts: Parts, size: tuple[int, int, int]) -> None:
         self.project, self.parts, self.size = project, parts, size
         self.lines = read_prompts(project.folder / prompts) if prompts else []
+        for line in self.lines:
+            check_picture(project.member, line.image)
         words = {text for line in self.lines for text in (line.text, line.negative or NEGATIVE_PROMPT)}
         self.encoded: dict[str, Tensor] = {text: parts.text().encode([text])[0] for text in sorted(words)}
+        self.requests = [self._request(line) for line in self.lines]  # pictures that are missing stop it here
         parts.release()
 
     def make(self, run: int, folder: Path, step: int, experts: Experts) -> list[Path]:
         """The videos of step `step`, written to `folder`/previews."""
         made = []
-        for number, line in enumerate(self.lines):
-            latents = latents_of(self.parts.member, experts, self._request(line), self.parts.device)
+        for number, (line, request) in enumerate(zip(self.lines, self.requests, strict=True)):
+            latents = latents_of(self.parts.member, experts, request, self.parts.device)
             frames = pictures_of(self.parts.vae(), latents)
             path = folder / "previews" / f"{step:06d}-{experts.name}-{number + 1:02d}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +62,9 @@ class Previews:
 
     def _request(self, line: PromptLine) -> Request:
         width, height, frames = self.size
-        size = fit_size(self.parts.member, line.width or width, line.height or height, line.frames or frames)
+        size, condition = sized(self.parts, line.image, (line.width, line.height, line.frames), (width, height, frames))
         words = self.encoded[line.text], self.encoded[line.negative or NEGATIVE_PROMPT]
         seed = line.seed if line.seed is not None else 1
-        return Request(*words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=line.guidance)
+        return Request(
+            *words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=line.guidance, condition=condition
+        )
