@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from .core.stage import Stage, Summary
     from .interop.layout import Exported
     from .interop.settle import Imported
+    from .nn.lora_told import LoraTold
     from .stages.cache import Unused
     from .stages.generate import Video
+    from .stages.loras import Written
     from .stages.plan import Plan
     from .stages.publish import Published
     from .stages.repeats import Part
@@ -621,6 +623,35 @@ def publish(project: Project, *, progress: Progress | None = None, **settings: A
 
     with project.writing("publish"):
         return run(project, change(project.settings.publish, settings), progress)
+
+
+def lora_show(file: Path | str) -> "LoraTold":
+    """Say what a LoRA file of any program is. No project is needed."""
+    from .nn.lora_told import describe
+
+    return describe(file)
+
+
+def lora_convert(
+    file: Path | str, form: str, out: Path | str | None = None, *, rank: int | None = None, plain: bool = False,
+    precision: str | None = None, alone: bool = False,
+) -> "list[Written]":  # fmt: skip
+    """Write a LoRA, or both files of its pair, as comfy, kohya or diffusers; above `rank` layers are cut to it."""
+    from .stages.loras import convert_files as run
+
+    where = None if out is None else Path(out)
+    return run(Path(file), form, where, rank=rank, plain=plain, precision=precision, alone=alone)
+
+
+def lora_merge(
+    files: Sequence[Path | str], out: Path | str, *, weights: Sequence[float] | None = None, rank: int | None = None,
+    form: str = "comfy", precision: str | None = None, alone: bool = False,
+) -> "list[Written]":  # fmt: skip
+    """Write the weighted sum of LoRAs as one, both sums where they are pairs; exact unless a rank is given."""
+    from .stages.loras import merge_files as run
+
+    paths = [Path(file) for file in files]
+    return run(paths, Path(out), weights=weights, rank=rank, form=form, precision=precision, alone=alone)
 
 
 def import_config(

@@ -292,15 +292,15 @@ def test_every_form_is_read(tmp_path: Path, form: str, with_alpha: bool) -> None
     assert same(file.tensors, values if with_alpha else {n: v._replace(alpha=4.0) for n, v in values.items()})
 
 
-@pytest.mark.parametrize("dora", ["dora_scale", "lora_magnitude_vector.default.weight"])
-def test_no_key_is_ignored_in_silence(tmp_path: Path, dora: str) -> None:
+@pytest.mark.parametrize("odd_part", ["hada_w1_a", "lokr_w2", "lokr_t2"])
+def test_no_key_is_ignored_in_silence(tmp_path: Path, odd_part: str) -> None:
     values = some_tensors(["blocks.0.ffn.0", "blocks.1.ffn.0", "blocks.2.ffn.0"])
     state = lora.lora_state_dict(values, torch.float32)
     odd = {
-        f"diffusion_model.blocks.1.ffn.0.{dora}": torch.ones(1),
+        f"diffusion_model.blocks.1.ffn.0.{odd_part}": torch.ones(4, 64),
         "diffusion_model.blocks.3.ffn.0.lora_A.weight": torch.ones(4, 64),
         "diffusion_model.blocks.4.ffn.0.alpha": torch.tensor(1.0),
-        "diffusion_model.blocks.0.norm3.diff": torch.ones(4),
+        "diffusion_model.blocks.0.norm3.lora_A.weight": torch.ones(4, 4),
         "lora_unet_blocks_0_ffn_2.lokr_w1": torch.ones(2, 2),
         "transformer_2.blocks.0.ffn.0.lora_A.weight": torch.ones(4, 64),
     }

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +27,12 @@ def generate(project: Project, prompt: str = PROMPT, **settings: Any) -> Video:
 
 def film(project: Project, prompt: str = PROMPT, **settings: Any) -> bytes:
     return generate(project, prompt, **settings).path.read_bytes()
+
+
+def worn(video: Video) -> dict[str, Path]:
+    """The one LoRA of each expert, at full strength."""
+    assert all(lora.strength == 1.0 for loras in video.loras.values() for lora in loras)
+    return {expert: path for expert, loras in video.loras.items() for path in [one.path for one in loras]}
 
 
 def train(project: Project, name: str = "r", **settings: Any) -> dict[str, Path]:
@@ -60,7 +68,7 @@ def test_the_newest_lora_is_on_unless_another_is_named(cached: Project) -> None:
     base = film(cached)
     checkpoint = train(cached)["full"]
     styled = generate(cached)
-    assert styled.loras == {"full": checkpoint} and styled.unused == []
+    assert worn(styled) == {"full": checkpoint} and styled.unused == []
     styled_film = styled.path.read_bytes()
     assert styled_film != base
     assert film(cached, lora="none") == base
@@ -79,7 +87,7 @@ def test_a_run_that_has_no_checkpoint_yet_is_passed_over(cached: Project) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         api.train(cached, name="broken", rank=4, steps=2, on_step=crash)
-    assert generate(cached).loras == {"full": checkpoint}
+    assert worn(generate(cached)) == {"full": checkpoint}
 
 
 def test_a_published_lora_does_what_its_checkpoint_does(cached: Project) -> None:
@@ -151,16 +159,44 @@ def test_each_expert_wears_its_own_lora(experts: Project, tmp_path: Path) -> Non
     base = film(experts)
     paths = train(experts)
     styled = generate(experts)
-    assert styled.loras == paths
+    assert worn(styled) == paths
     for expert, path in paths.items():
         save_lora(tmp_path / f"style-{expert}.safetensors", load_lora(path).tensors, {}, torch.float32)
     both = generate(experts, lora=str(tmp_path / "style-low.safetensors"))
-    assert both.loras == {name: tmp_path / f"style-{name}.safetensors" for name in ("high", "low")}
+    assert worn(both) == {name: tmp_path / f"style-{name}.safetensors" for name in ("high", "low")}
     assert both.path.read_bytes() == styled.path.read_bytes() != base
     (tmp_path / "style-high.safetensors").unlink()
     alone = generate(experts, lora=str(tmp_path / "style-low.safetensors"))
     assert list(alone.loras) == ["low"]
     assert alone.path.read_bytes() not in (base, styled.path.read_bytes())
+
+
+def test_several_loras_each_with_its_strength_live_or_merged(cached: Project) -> None:
+    first, second = train(cached)["full"], train(cached, "second", seed=9)["full"]
+    base = film(cached, lora="none")
+    both = generate(cached, lora=[f"{first}:0.5", "second:-0.3"])
+    assert [(lora.path, lora.strength) for lora in both.loras["full"]] == [(first, 0.5), (second, -0.3)]
+    assert both.merge_loss is None
+    assert film(cached, lora=[f"{first}:0.5"], strength=9) == film(cached, lora=str(first), strength=0.5)
+    merged = generate(cached, lora=[f"{first}:0.5", "second:-0.3"], merge=True)
+    assert merged.merge_loss is not None and merged.merge_loss < 1e-6
+    films = [both.path, merged.path, generate(cached, lora=[f"{first}:0.5"]).path, generate(cached, lora="second").path]
+    assert len({base, *(path.read_bytes() for path in films[:1] + films[2:])}) == 4
+    frames = [
+        np.stack([f.to_ndarray(format="rgb24") for f in av.open(str(path)).decode(video=0)]) for path in films[:2]
+    ]
+    assert np.abs(frames[0].astype(int) - frames[1]).max() <= 2
+    assert generate(cached, lora=[f"{first}:0.5"], merge=True, precision="bf16").merge_loss > 1e-4  # type: ignore[operator]
+
+
+def test_a_lora_for_one_expert_alone(experts: Project) -> None:
+    paths = train(experts)
+    only = generate(experts, steps=6, lora=[f"{paths['low']}:0.7:low", f"{paths['low']}:high"])
+    assert {name: [(w.path, w.strength) for w in loras] for name, loras in only.loras.items()} == {
+        "high": [(paths["low"], 1.0)], "low": [(paths["low"], 0.7)],
+    }  # fmt: skip
+    with pytest.raises(SakugaError, match="neither a strength nor an expert of this model"):
+        generate(experts, lora=[f"{paths['low']}:full"])
 
 
 def test_many_prompts_give_what_each_gives_alone(cached: Project, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from pydantic import BaseModel
 
 from ..core.settings import describe
@@ -17,8 +17,7 @@ _NOTE = "Written by `python scripts/reference.py`; change the code, not this pag
 def commands_page() -> str:
     """Every command with what it does and its options."""
     parts = ["# Commands", "", _NOTE, "", "`sakuga COMMAND --help` says the same in the terminal.", ""]
-    for name in sorted(n for n in app if not n.startswith("-")):
-        function = app[name].default_command
+    for name, function in _commands(app):
         summary, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\n")
         described, _, arguments = rest.partition("Args:")
         parts += [f"## sakuga {name}", "", summary, ""]
@@ -28,6 +27,15 @@ def commands_page() -> str:
         lines += list(_options(function))
         parts += [*lines, ""] if lines else []
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _commands(program: App, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The name and function of every command, those of groups of commands under both names."""
+    for name in sorted(n for n in program if not n.startswith("-")):
+        if program[name].default_command is None:
+            yield from _commands(program[name], f"{before}{name} ")
+        else:
+            yield before + name, program[name].default_command
 
 
 def _options(function: Any) -> Iterator[str]:

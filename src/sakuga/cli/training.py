@@ -84,10 +84,12 @@ def generate(
         show.print_json([asdict(video) for video in videos] if len(lines) > 1 else asdict(videos[0]))
         return
     for video in videos:
-        worn = ", ".join(dict.fromkeys(path.stem for path in video.loras.values())) or "none"
+        worn = ", ".join(dict.fromkeys(lora.path.stem for loras in video.loras.values() for lora in loras)) or "none"
         show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
         if video.handover:
             show.say(f"{video.handover} (what the high expert had in mind at the hand-over)")
+    if videos[0].merge_loss is not None:
+        show.say(f"merged; rounding to the weights' type took {videos[0].merge_loss:.2%} of what the LoRAs add")
     for key in videos[0].unused:
         show.say(f"not used of the LoRA: {key}")
 

@@ -414,10 +414,13 @@ class TrainSettings(Settings):
 class GenerateSettings(Settings):
     """Making a video from a prompt. What is None is the model's own."""
 
-    lora: str | None = setting(
-        None, "A LoRA file or run; the newest checkpoints of the last run by default, 'none' for none"
+    lora: tuple[str, ...] | None = setting(
+        None,
+        "LoRA files or runs, as FILE, FILE:0.8 or FILE:0.8:high; the newest checkpoints of the last run by default, "
+        "'none' for none",
     )
-    strength: float = setting(1.0, "Strength of the LoRA")
+    strength: float = setting(1.0, "Strength of those LoRAs that have none of their own")
+    merge: bool = setting(False, "Fold the LoRAs into the weights: faster steps, and what rounding costs is told")
     negative: str = setting(family.NEGATIVE_PROMPT, "What should not be seen")
     image: str | None = setting(None, "A picture that the video starts from; its shape gives width and height")
     width: int | None = setting(None, "Width", unit="pixels", ge=16)
@@ -434,6 +437,11 @@ class GenerateSettings(Settings):
         True, "With two experts, also save what the high one had in mind when the low one took over", affects=False
     )
     out: str | None = setting(None, "Where the video goes; derived from the prompt", affects=False)
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _one_or_several(cls, lora: Any) -> Any:
+        return (lora,) if isinstance(lora, str) else lora
 
 
 class PublishSettings(Settings):

@@ -1,16 +1,17 @@
 """LoRA in a model: adapters on the Linears of a transformer. `lora_file` reads and writes them.
 
-An adapter wraps a Linear where it stands in the model (`LoraLinear`), in training and for files alike; adapters stack.
-The model's state_dict stays that of the base: the original keys, nothing of the adapters, loadable with adapters in
-place.
+An adapter wraps a Linear where it stands in the model, in training and for files alike (`LoraLinear`; `ChangedLinear` for
+what is no plain LoRA); adapters stack. The model's state_dict stays that of the base: the original keys, nothing of the
+adapters, loadable with adapters in place. What a file adds to biases, norms and modulations is added to the parameter
+itself (`Shift`), and taken back exactly.
 
 Shapes: A [rank, in], B [out, rank]; x [..., in].
 """
 
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,42 +19,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import SakugaError, nearest
+from ..core.family import MEMBERS, Transformer
 from .flow import key_seed
-from .lora_file import (
-    HEADER_LIMIT,
-    TARGETS,
-    Hashes,
-    LoraFile,
-    LoraTensors,
-    hashes,
-    load_lora,
-    lora_state_dict,
-    save_lora,
-)
+from .lora_changes import Change, Dora, LoraTensors, difference, on_device
+from .lora_file import HEADER_LIMIT, Hashes, LoraFile, hashes, load_lora, lora_state_dict, save_lora
+from .lora_fold import plain_weight, store
+from .lora_names import TARGETS, stranger
 from .weights import brief, few
 
 __all__ = [
-    "HEADER_LIMIT", "TARGETS", "Applied", "Hashes", "LoraFile", "LoraLinear", "LoraSet", "LoraTensors", "apply", "hashes",
-    "inject", "load_lora", "lora_state_dict", "merge", "save_lora",
+    "HEADER_LIMIT", "TARGETS", "Applied", "ChangedLinear", "Hashes", "LoraFile", "LoraLinear", "LoraSet", "LoraTensors",
+    "apply", "hashes", "inject", "load_lora", "lora_state_dict", "merge", "merge_all", "save_lora",
 ]  # fmt: skip
 
 
-class LoraLinear(nn.Module):
-    """base(x) + strength * alpha / rank * B A x. The base is frozen; A and B are fp32 and compute in the type of x."""
+class Adapter(nn.Module):
+    """A Linear with something beside it; `strength` 0 is off, 1 as trained. The base is frozen."""
 
-    def __init__(self, base: nn.Module, A: Tensor, B: Tensor, alpha: float) -> None:
+    def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        self.A, self.B = nn.Parameter(A.float()), nn.Parameter(B.float())
-        self.alpha, self.strength = alpha, 1.0
-
-    @property
-    def scale(self) -> float:
-        return self.strength * self.alpha / self.A.shape[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        delta = F.linear(F.linear(x, self.A.to(x.dtype)), self.B.to(x.dtype))
-        return self.base(x) + self.scale * delta
+        self.strength = 1.0
 
     @property
     def weight(self) -> Tensor:
@@ -73,11 +59,112 @@ class LoraLinear(nn.Module):
             state_dict[f"{prefix}base.{key[len(prefix) :]}"] = state_dict.pop(key)
 
 
+class LoraLinear(Adapter):
+    """base(x) + strength * alpha / rank * B A x. A and B are fp32 and compute in the type of x."""
+
+    def __init__(self, base: nn.Module, A: Tensor, B: Tensor, alpha: float) -> None:
+        super().__init__(base)
+        self.A, self.B = nn.Parameter(A.float()), nn.Parameter(B.float())
+        self.alpha = alpha
+
+    @property
+    def scale(self) -> float:
+        return self.strength * self.alpha / self.A.shape[0]
+
+    @property
+    def change(self) -> LoraTensors:
+        return LoraTensors(self.A.detach(), self.B.detach(), self.alpha)
+
+    def forward(self, x: Tensor) -> Tensor:
+        delta = F.linear(F.linear(x, self.A.to(x.dtype)), self.B.to(x.dtype))
+        return self.base(x) + self.scale * delta
+
+
+class ChangedLinear(Adapter):
+    """base(x) + strength * (changed W - W) x, for a change of another kind. Not trained.
+
+    DoRA scales rows or columns of W + change: its share is (g - 1) W x + g change(x) for rows of gain g, and
+    W ((g - 1) x) + change(g x) for columns.
+    """
+
+    def __init__(self, base: nn.Module, change: Change | Dora) -> None:
+        super().__init__(base)
+        self.change = change
+        self.gain = change.gain(plain_weight(innermost(base))) if isinstance(change, Dora) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.change, Dora) or self.gain is None:
+            assert not isinstance(self.change, Dora)
+            return self.base(x) + self.strength * self.change.act(x)
+        linear, gain = innermost(self.base), self.gain.to(x.dtype)
+        if gain.shape[1] == 1:
+            delta = (gain[:, 0] - 1) * _unbiased(linear, x) + gain[:, 0] * self.change.change.act(x)
+        else:
+            delta = _unbiased(linear, (gain[0] - 1) * x) + self.change.change.act(gain[0] * x)
+        return self.base(x) + self.strength * delta
+
+
+def _unbiased(linear: Any, x: Tensor) -> Tensor:
+    y: Tensor = linear(x)
+    return y if linear.bias is None else y - linear.bias
+
+
+@dataclass(eq=False)
+class Shift:
+    """What a LoRA adds to a parameter that is no weight of a Linear.
+
+    The module keeps the value of the base and all shifts of it, so that they come off exactly and in any order.
+    """
+
+    owner: nn.Module
+    name: str
+    delta: Tensor
+    strength: float = 1.0
+
+    def put(self) -> None:
+        base, shifts = self._kept().setdefault(self.name, (self._parameter.detach().clone(), []))
+        shifts.append(self)
+        self._renew(base, shifts)
+
+    def set_strength(self, strength: float) -> None:
+        self.strength = strength
+        self._renew(*self._kept()[self.name])
+
+    def remove(self) -> None:
+        base, shifts = self._kept()[self.name]
+        shifts.remove(self)
+        self._renew(base, shifts)
+        if not shifts:
+            del self._kept()[self.name]
+
+    def settle(self) -> None:
+        """Makes it part of the base."""
+        base, shifts = self._kept()[self.name]
+        settled = (base.float() + self.strength * self.delta.to(base.device)).to(base.dtype)
+        self._kept()[self.name] = settled, shifts
+        self.remove()
+
+    @property
+    def _parameter(self) -> Tensor:
+        found: Tensor = getattr(self.owner, self.name)
+        return found
+
+    def _kept(self) -> dict[str, tuple[Tensor, list["Shift"]]]:
+        return self.owner.__dict__.setdefault("_shifted", {})
+
+    @torch.no_grad()
+    def _renew(self, base: Tensor, shifts: list["Shift"]) -> None:
+        added = sum((s.strength * s.delta.to(base.device) for s in shifts), torch.zeros((), device=base.device))
+        self._parameter.copy_((base.float() + added).to(base.dtype) if shifts else base)
+
+
 class LoraSet:
     """The adapters that one LoRA has in a model, by the name of the layer."""
 
-    def __init__(self, layers: dict[str, LoraLinear]) -> None:
-        self.layers = layers
+    def __init__(
+        self, layers: dict[str, LoraLinear], others: Mapping[str, ChangedLinear] = {}, shifts: Sequence[Shift] = ()
+    ) -> None:
+        self.layers, self.others, self.shifts = layers, others, shifts
 
     def parameters(self) -> list[nn.Parameter]:
         """A and B of every layer, in the order of the model."""
@@ -85,7 +172,7 @@ class LoraSet:
 
     def tensors(self) -> dict[str, LoraTensors]:
         """The values, as `save_lora` takes them."""
-        return {n: LoraTensors(x.A.detach(), x.B.detach(), x.alpha) for n, x in self.layers.items()}
+        return {name: layer.change for name, layer in self.layers.items()}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, LoraTensors]) -> None:
@@ -102,29 +189,30 @@ class LoraSet:
             layer.B.copy_(saved.B)
             layer.alpha = saved.alpha
 
+    def adapters(self) -> dict[str, LoraLinear | ChangedLinear]:
+        """All of them, by the name of the layer."""
+        return {**self.layers, **self.others}
+
     def set_strength(self, strength: float) -> None:
         """How strongly the LoRA acts from the next step on; 0 is off, 1 as trained."""
-        for layer in self.layers.values():
-            layer.strength = strength
+        for adapter in self.adapters().values():
+            adapter.strength = strength
+        for shift in self.shifts:
+            shift.set_strength(strength)
 
     def remove(self, model: nn.Module) -> None:
         """Takes these adapters out of the model; others stay."""
-        for name, layer in self.layers.items():
+        for name, layer in self.adapters().items():
             parent, leaf = _parent(model, name)
             while getattr(parent, leaf) is not layer:
                 parent, leaf = getattr(parent, leaf), "base"
             setattr(parent, leaf, layer.base)
+        for shift in self.shifts:
+            shift.remove()
 
-    @torch.no_grad()
-    def merge(self, model: nn.Module, strength: float = 1.0) -> None:
-        """Folds the adapters into the base's weights at `strength`, and takes them out."""
-        for name, layer in self.layers.items():
-            weight = _innermost(layer).weight
-            if not isinstance(weight, Tensor) or weight.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-                raise SakugaError(f"{name} is quantised and a LoRA cannot be merged into it; load the model in bf16")
-            delta = strength * layer.alpha / layer.A.shape[0] * (layer.B @ layer.A)
-            weight.copy_((weight.float() + delta.to(weight.device)).to(weight.dtype))
-        self.remove(model)
+    def merge(self, model: nn.Module, strength: float = 1.0) -> float:
+        """Folds the adapters into the base's weights at `strength`, takes them out, and says what rounding cost."""
+        return fold(model, [(self, strength)])
 
 
 def inject(model: nn.Module, rank: int, alpha: float, seed: int, include: Collection[str] = TARGETS) -> LoraSet:
@@ -148,7 +236,7 @@ def inject(model: nn.Module, rank: int, alpha: float, seed: int, include: Collec
 
 def _fresh(model: nn.Module, name: str, rank: int, seed: int) -> tuple[Tensor, Tensor]:
     layer: Any = model.get_submodule(name)
-    base = _innermost(layer)
+    base = innermost(layer)
     generator = torch.Generator("cpu").manual_seed(key_seed("lora", seed, name))
     bound = 1 / math.sqrt(base.in_features)
     A = torch.empty(rank, base.in_features).uniform_(-bound, bound, generator=generator)
@@ -158,10 +246,22 @@ def _fresh(model: nn.Module, name: str, rank: int, seed: int) -> tuple[Tensor, T
 def _wrap(model: nn.Module, name: str, A: Tensor, B: Tensor, alpha: float) -> LoraLinear:
     parent, leaf = _parent(model, name)
     base = getattr(parent, leaf)
-    held = next((t for t in (*base.parameters(), *base.buffers())), A)
-    layer = LoraLinear(base, A.to(held.device), B.to(held.device), alpha)
+    device = _device(base, A)
+    layer = LoraLinear(base, A.to(device), B.to(device), alpha)
     setattr(parent, leaf, layer)
     return layer
+
+
+def _wrap_other(model: nn.Module, name: str, change: Change | Dora) -> ChangedLinear:
+    parent, leaf = _parent(model, name)
+    base = getattr(parent, leaf)
+    layer = ChangedLinear(base, on_device(change, _device(base, torch.empty(0))))
+    setattr(parent, leaf, layer)
+    return layer
+
+
+def _device(base: nn.Module, otherwise: Tensor) -> torch.device:
+    return next((t for t in (*base.parameters(), *base.buffers())), otherwise).device
 
 
 def _parent(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -169,9 +269,9 @@ def _parent(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     return model.get_submodule(path), leaf
 
 
-def _innermost(layer: Any) -> Any:
+def innermost(layer: Any) -> Any:
     """The Linear under any adapters."""
-    while isinstance(layer, LoraLinear):
+    while isinstance(layer, Adapter):
         layer = layer.base
     return layer
 
@@ -186,6 +286,7 @@ class Applied:
     lora: LoraSet
     used: list[str]  # layers
     unused: list[str]  # layers that the model lacks, and keys that no layer could be made of
+    lost: float = 0.0  # share of what it adds that rounding to the weights' type took, when it was merged
 
 
 def apply(model: nn.Module, file: LoraFile, strength: float = 1.0) -> Applied:
@@ -193,27 +294,98 @@ def apply(model: nn.Module, file: LoraFile, strength: float = 1.0) -> Applied:
 
     Raises SakugaError when no layer fits, or one has another width: a LoRA of another model must not pass in silence.
     """
-    modules = {re.sub(r"\.base(?=\.|$)", "", name): _innermost(module) for name, module in model.named_modules()}
-    used = [name for name in file.tensors if hasattr(modules.get(name), "in_features")]
-    if not used:
-        keys = few([*file.tensors, *file.unused])
-        raise SakugaError(f"{file.path} has nothing that fits this model ({keys}); is it a LoRA for Wan?")
+    modules = {re.sub(r"\.base(?=\.|$)", "", name): innermost(module) for name, module in model.named_modules()}
+    used = [name for name in file.layers if hasattr(modules.get(name), "in_features")]
+    shifts = _shifts(modules, file)
+    if not used and not shifts:
+        keys = [*file.layers, *file.unused]
+        other = stranger(keys)
+        whose = f"it is of {other}; choose one for Wan" if other else "is it a LoRA for Wan?"
+        raise SakugaError(f"{file.path} has nothing that fits this model ({few(keys)}); {whose}")
     for name in used:
-        A, B, _ = file.tensors[name]
-        if (A.shape[1], B.shape[0]) != (modules[name].in_features, modules[name].out_features):
+        out, into = file.layers[name].shape
+        if (into, out) != (modules[name].in_features, modules[name].out_features):
             raise SakugaError(
-                f"{file.path} was made for another model: its {name} is {B.shape[0]} x {A.shape[1]}, this model's is "
+                f"{file.path} was made for another model: its {name} is {out} x {into}, this model's is "
                 f"{modules[name].out_features} x {modules[name].in_features}; choose the model it was trained on"
+                + _widths(file)
             )
-    lora = LoraSet({name: _wrap(model, name, *file.tensors[name]) for name in used})
+    lora = LoraSet(
+        {name: _wrap(model, name, *file.tensors[name]) for name in used if name in file.tensors},
+        {name: _wrap_other(model, name, file.others[name]) for name in used if name in file.others},
+        list(shifts.values()),
+    )
     for parameter in lora.parameters():
         parameter.requires_grad_(False)
+    for shift in lora.shifts:
+        shift.put()
     lora.set_strength(strength)
-    return Applied(lora, used, sorted(map(brief, {*file.tensors} - {*used})) + file.unused)
+    odd = {n for n in file.layers if n not in used and f"{n}.weight" not in shifts} | ({*file.shifts} - {*shifts})
+    return Applied(lora, [*used, *shifts], sorted(map(brief, odd)) + file.unused)
+
+
+def _shifts(modules: Mapping[str, Any], file: LoraFile) -> dict[str, Shift]:
+    """What the file adds to other parameters, as far as the model has them in that size."""
+    made = {}
+    whole = dict(file.shifts)
+    for name, change in file.layers.items():  # a convolution, its kernel folded into `in`
+        weight = getattr(modules.get(name), "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim > 2 and not isinstance(change, Dora):
+            whole[f"{name}.weight"] = change.matrix()
+    for parameter, delta in whole.items():
+        owner, _, leaf = parameter.rpartition(".")
+        there = getattr(modules.get(owner), leaf, None)
+        if isinstance(there, Tensor) and there.numel() == delta.numel() and there.shape[:1] == delta.shape[:1]:
+            made[parameter] = Shift(modules[owner], leaf, delta.reshape(there.shape).float())
+    return made
+
+
+def _widths(file: LoraFile) -> str:
+    """The members of the family that every layer of a file fits in size, in brackets."""
+    fit = [m.title for m in MEMBERS if not m.tiny and all(_fits(m.transformer, *it) for it in file.layers.items())]
+    return f" (it has the widths of {', '.join(fit)})" if fit else ""
+
+
+def _fits(wan: Transformer, name: str, change: Change | Dora) -> bool:
+    tail = re.sub(r"blocks\.\d+\.", "", name)
+    sizes = {"ffn.0": (wan.ffn_dim, wan.dim), "ffn.2": (wan.dim, wan.ffn_dim)}
+    return tail not in TARGETS or change.shape == sizes.get(tail, (wan.dim, wan.dim))
 
 
 def merge(model: nn.Module, file: LoraFile, strength: float = 1.0) -> Applied:
     """Folds a LoRA into the weights of the model; says what was used, as `apply` does."""
-    applied = apply(model, file)
-    applied.lora.merge(model, strength)
-    return applied
+    return merge_all(model, [(file, strength)])[0]
+
+
+def merge_all(model: nn.Module, files: Sequence[tuple[LoraFile, float]]) -> list[Applied]:
+    """Folds several LoRAs into the weights, each weight rounded once; every DoRA starts from the base's own weight."""
+    applied = [apply(model, file, strength) for file, strength in files]
+    lost = fold(model, [(one.lora, strength) for one, (_, strength) in zip(applied, files, strict=True)])
+    return [replace(one, lost=lost) for one in applied]
+
+
+@torch.no_grad()
+def fold(model: nn.Module, loras: Sequence[tuple[LoraSet, float]]) -> float:
+    """Writes adapters that are in the model into its weights and takes them out.
+
+    Returns which share of what they add rounding to the weights' type took: root mean square over all layers.
+    """
+    names = dict.fromkeys(name for lora, _ in loras for name in lora.adapters())
+    wanted = lost = 0.0
+    for name in names:
+        linear = innermost(model.get_submodule(name))
+        weight = plain_weight(linear, name)
+        delta = torch.zeros_like(weight)
+        for lora, strength in loras:
+            if adapter := lora.adapters().get(name):
+                delta += strength * difference(adapter.change, weight)
+        exact = weight + delta
+        wanted += delta.square().sum().item()
+        lost += (store(linear, exact) - exact).square().sum().item()
+    for lora, strength in loras:
+        for shift in lora.shifts:
+            shift.set_strength(strength)
+            shift.settle()
+        lora.shifts = ()
+        lora.remove(model)
+    return math.sqrt(lost / wanted) if wanted else 0.0

@@ -7,12 +7,12 @@ Shapes: A [rank, in], B [out, rank].
 
 import hashlib
 import json
-import re
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -20,35 +20,53 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.files import move_into_place
-from .weights import BROKEN, READABLE, brief
+from .lora_changes import Change, Dora, Full, LoraTensors, Misfit, from_parts, make_one, scaled, with_magnitude
+from .lora_names import FORMS, diffusers_name, form_of, parse
+from .weights import BROKEN, READABLE, brief, read_bytes
 
-_SELF = tuple(f"self_attn.{p}" for p in "qkvo")
-_CROSS = tuple(f"cross_attn.{p}" for p in ("q", "k", "v", "o", "k_img", "v_img"))
-TARGETS = (*_SELF, *_CROSS, "ffn.0", "ffn.2")  # of every block, where the block has them
 FLOATS = (*READABLE, torch.float8_e4m3fn, torch.float8_e5m2)
 ALPHAS = (*FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 HEADER_LIMIT = 2**20  # bytes; viewers ignore the metadata of a file with a longer header
-
-
-class LoraTensors(NamedTuple):
-    """The adapter of one layer: its effect is x -> alpha / rank * B A x."""
-
-    A: Tensor
-    B: Tensor
-    alpha: float
+SHIFTED = {
+    "weight": "diff",
+    "bias": "diff_b",
+    "modulation": "diff_m",
+}  # parameter -> the part of a file that is added to it
+NONE: Mapping[str, Tensor] = {}
 
 
 # Out
 
 
-def lora_state_dict(tensors: Mapping[str, LoraTensors], dtype: torch.dtype = torch.bfloat16) -> dict[str, Tensor]:
-    """The keys that ComfyUI and diffusers both read; alpha stays fp32."""
+def lora_state_dict(
+    layers: Mapping[str, Change | Dora],
+    dtype: torch.dtype | None = torch.bfloat16,
+    form: str = "comfy",
+    shifts: Mapping[str, Tensor] = NONE,
+) -> dict[str, Tensor]:
+    """The keys of a form of `lora_names.FORMS`, by default those that ComfyUI and diffusers both read.
+
+    alpha stays as it is, in fp32; `dtype` None leaves the other tensors as they are, too.
+    """
+    names = FORMS[form]
     state: dict[str, Tensor] = {}
-    for name, (A, B, alpha) in tensors.items():
-        state[f"diffusion_model.{name}.lora_A.weight"] = A.to("cpu", dtype).contiguous()
-        state[f"diffusion_model.{name}.lora_B.weight"] = B.to("cpu", dtype).contiguous()
-        state[f"diffusion_model.{name}.alpha"] = torch.tensor(float(alpha))
+    for name, change in layers.items():
+        parts = change.parts() if not names.plain else folded(change)
+        for part, tensor in parts.items():
+            kept = tensor if part == "alpha" else tensor.to("cpu", dtype)
+            state[names.key(name, part)] = kept.contiguous()
+    for parameter, tensor in shifts.items():
+        name, _, kind = parameter.rpartition(".")
+        state[names.key(name, SHIFTED[kind])] = tensor.to("cpu", dtype).contiguous()
     return state
+
+
+def folded(change: Change | Dora) -> dict[str, Tensor]:
+    """A and B of a plain LoRA with its scale in B, in fp32 where the type of B cannot hold that exactly."""
+    assert isinstance(change, LoraTensors)
+    scaled = change.B.float() * change.scale
+    held = scaled.to(change.B.dtype)
+    return {"A": change.A, "B": held if torch.equal(held.float(), scaled) else scaled}
 
 
 def save_lora(
@@ -57,13 +75,17 @@ def save_lora(
     metadata: Mapping[str, str],
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
-    """Writes a safetensors file, whole or not at all. The same LoRA and metadata give the same bytes.
+    """Writes a LoRA in the form that ComfyUI and diffusers both read, as `write_state` does."""
+    write_state(path, lora_state_dict(tensors, dtype), metadata)
+
+
+def write_state(path: Path | str, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file, whole or not at all. The same tensors and metadata give the same bytes.
 
     safetensors' own writer puts the metadata in a random order, so the header is written here. Raises SakugaError when
     it would be longer than viewers read.
     """
     path = Path(path)
-    state = lora_state_dict(tensors, dtype)
     order = sorted(state, key=lambda key: (-state[key].element_size(), key))  # wide types first: every tensor aligned
     header = _header({key: state[key] for key in order}, metadata, path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +97,10 @@ def save_lora(
     move_into_place(part, path)
 
 
-_TYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_TYPE_NAMES = {
+    torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
+    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
+}  # fmt: skip
 
 
 def _header(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> bytes:
@@ -130,75 +155,47 @@ class LoraFile:
     """A LoRA as read from a file: layers by their original names, and the keys that no layer could be made of."""
 
     path: Path
-    tensors: dict[str, LoraTensors]
+    tensors: dict[str, LoraTensors]  # plain LoRA
     metadata: dict[str, str] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
+    others: dict[str, Change | Dora] = field(default_factory=dict)  # of other kinds
+    shifts: dict[str, Tensor] = field(default_factory=dict)  # of biases, norms and modulations, by parameter
+    form: str = ""
+
+    @property
+    def layers(self) -> dict[str, Change | Dora]:
+        """Plain and others, by the name of the layer."""
+        return {**self.tensors, **self.others}
 
 
-_PREFIXES = (
-    "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.", "transformer_2.", "lora_unet_",
-)  # fmt: skip
-_ENDINGS = {
-    ".lora_A.weight": "A", ".lora_A.default.weight": "A", ".lora_down.weight": "A", ".lora.down.weight": "A",
-    ".lora_B.weight": "B", ".lora_B.default.weight": "B", ".lora_up.weight": "B", ".lora.up.weight": "B",
-    ".alpha": "alpha",
-}  # fmt: skip
-_OUTER = (
-    "time_embedding.0", "time_embedding.2", "time_projection.1", "text_embedding.0", "text_embedding.2", "head.head",
-    "img_emb.proj.1", "img_emb.proj.3",
-)  # fmt: skip
-_KOHYA = {name.replace(".", "_"): name for name in (*TARGETS, *_OUTER)}
-_DIFFUSERS = {
-    "attn1.to_q": "self_attn.q",
-    "attn1.to_k": "self_attn.k",
-    "attn1.to_v": "self_attn.v",
-    "attn1.to_out.0": "self_attn.o",
-    "attn2.to_q": "cross_attn.q",
-    "attn2.to_k": "cross_attn.k",
-    "attn2.to_v": "cross_attn.v",
-    "attn2.to_out.0": "cross_attn.o",
-    "attn2.add_k_proj": "cross_attn.k_img",
-    "attn2.add_v_proj": "cross_attn.v_img",
-    "ffn.net.0.proj": "ffn.0",
-    "ffn.net.2": "ffn.2",
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.image_embedder.ff.net.0.proj": "img_emb.proj.1",
-    "condition_embedder.image_embedder.ff.net.2": "img_emb.proj.3",
-    "proj_out": "head.head",
-}
-_DORA = re.compile(r"(.+)\.(?:dora_scale|lora_magnitude_vector.*)")
-_IN_BLOCK = re.compile(r"blocks[._](\d+)[._](.+)")
+def load_lora(path: Path | str, expert: str | None = None) -> LoraFile:
+    """Reads a LoRA of any of the known forms (`lora_names`) and kinds (`lora_changes`).
 
-
-def load_lora(path: Path | str) -> LoraFile:
-    """Reads a LoRA of any of the known forms (ours, kohya/musubi, bare or prefixed original names, diffusers' names).
-
-    A layer without alpha has alpha = rank. A layer is used only when the file has both halves of it and nothing that
-    changes their meaning (DoRA); all other keys are listed in `unused`.
+    A layer without alpha has alpha = rank, unless the file's own configuration says otherwise. All keys that no layer can
+    be made of are listed in `unused`. `expert` "high" or "low" takes that one's part of a file that holds both.
     """
     path = Path(path)
     state, metadata = _read(path)
-    found: dict[str, dict[str, str]] = {}  # layer -> part -> key
-    unused = []
-    for key in sorted(state):
-        name, part = _parse(key)
-        if part is None or part in found.setdefault(name, {}):
-            unused.append(key)
-        else:
-            found[name][part] = key
-    spoiled = {_layer(match[1]) for key in unused if (match := _DORA.fullmatch(key))}
-    tensors = {}
+    if not state:
+        raise SakugaError(f"{path} holds no tensors; it is no LoRA, or its download failed")
+    alphas = _configured(path, metadata)
+    form = form_of(sorted(state))
+    found, unused = _sorted_out(state, expert)
+    tensors: dict[str, LoraTensors] = {}
+    others: dict[str, Change | Dora] = {}
+    shifts: dict[str, Tensor] = {}
     for name, keys in found.items():
-        made = None if name in spoiled else _adapter(name, {part: state[key] for part, key in keys.items()}, path)
-        if made is None:
-            unused.extend(keys.values())
-        else:
-            tensors[name] = made
-    return LoraFile(path, tensors, metadata, sorted(map(brief, unused)))
+        parts = {part: state[key] for part, key in keys.items()}
+        change = _change(name, parts, alphas, path)
+        if isinstance(change, LoraTensors):
+            tensors[name] = change
+        elif change is not None:
+            others[name] = change
+        moved = _shifts(name, parts, change, path)
+        shifts |= dict(moved.values())
+        used = {*moved} | ({*parts} - _SHIFTING.keys() if change else set()) | ({"diff"} if _is_full(change) else set())
+        unused += [key for part, key in keys.items() if part not in used]
+    return LoraFile(path, tensors, metadata, sorted(map(brief, unused)), others, shifts, form)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -212,40 +209,119 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise SakugaError(f"{path} is not a whole safetensors file ({why}); copy or download it again") from None
 
 
-def _parse(key: str) -> tuple[str, str | None]:
-    """(original layer name, "A", "B" or "alpha"); the part is None when the key's ending is not known."""
-    for ending, part in _ENDINGS.items():
-        if key.endswith(ending):
-            return _layer(key.removesuffix(ending)), part
-    return key, None
+def _sorted_out(state: Mapping[str, Tensor], expert: str | None) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Layer -> part -> key, and the keys that are of no part or of one that is there already."""
+    parsed = {key: parse(key) for key in sorted(state)}
+    both = any(key.second for key in parsed.values()) and not all(key.second for key in parsed.values() if key.part)
+    found: dict[str, dict[str, str]] = {}
+    unused = []
+    for key, (name, part, second) in parsed.items():
+        if both and expert and second != (expert == "low"):
+            continue  # the other expert takes it
+        if part is None or part in found.setdefault(name, {}):
+            unused.append(key)
+        else:
+            found[name][part] = key
+    return found, unused
 
 
-def _layer(name: str) -> str:
-    """The original name of a layer, from its name in any of the forms."""
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    block, rest = "", name
-    if match := _IN_BLOCK.fullmatch(name):
-        block, rest = f"blocks.{match[1]}.", match[2]
-    return block + (_DIFFUSERS.get(rest) or _KOHYA.get(rest) or rest)
-
-
-def _adapter(name: str, parts: dict[str, Tensor], path: Path) -> LoraTensors | None:
-    """The adapter that these parts make, or None when a half is missing or is not a matrix."""
-    if not {"A", "B"} <= parts.keys() or parts["A"].ndim != 2 or parts["B"].ndim != 2:
+def _change(name: str, parts: Mapping[str, Tensor], alphas: "_Alphas", path: Path) -> Change | Dora | None:
+    """The change that these parts of a layer make, or None when they make none."""
+    core = {part: tensor for part, tensor in parts.items() if part not in (*_BESIDE, *_SHIFTING)}
+    if not core and "diff" in parts:
+        core = {"diff": parts["diff"]}
+    if not make_one(core):
         return None
-    A, B, alpha = parts["A"], parts["B"], parts.get("alpha", torch.tensor(float(parts["A"].shape[0])))
-    if A.shape[0] != B.shape[1]:
+    numbers = [*core.values(), *(parts[part] for part in ("magnitude",) if part in parts)]
+    if not all(_are_numbers(tensor, FLOATS) for tensor in numbers):
+        raise _no_numbers(name, path)
+    alpha = alphas(name, core)
+    if "alpha" in parts and scaled(core):  # the alpha of others says nothing, and LyCORIS writes what it likes there
+        if parts["alpha"].numel() != 1 or not _are_numbers(parts["alpha"], ALPHAS):
+            raise _no_numbers(name, path)
+        alpha = float(parts["alpha"])
+    try:
+        change = from_parts(core, alpha)
+        return with_magnitude(change, parts["magnitude"]) if "magnitude" in parts else change
+    except Misfit as error:
+        raise SakugaError(f"{path}: the halves of {brief(name)} {error}; the file is damaged, take another") from None
+
+
+def _is_full(change: Change | Dora | None) -> bool:
+    return isinstance(change, Full) or (isinstance(change, Dora) and isinstance(change.change, Full))
+
+
+def _no_numbers(name: str, path: Path) -> SakugaError:
+    return SakugaError(
+        f"{path}: {brief(name)} is not made of numbers that a LoRA can have; the file is damaged or quantised, take another"
+    )
+
+
+_BESIDE = ("alpha", "magnitude")
+_SHIFTING = {"diff": "weight", "diff_b": "bias", "B_bias": "bias", "diff_m": "modulation"}
+
+
+def _shifts(
+    name: str, parts: Mapping[str, Tensor], change: Change | Dora | None, path: Path
+) -> dict[str, tuple[str, Tensor]]:
+    """Part -> the parameter that it is added to, and what is added."""
+    made: dict[str, tuple[str, Tensor]] = {}
+    for part in parts.keys() & _SHIFTING.keys():
+        tensor = parts[part]
+        if part == "diff" and _is_full(change):
+            continue
+        if not _are_numbers(tensor, FLOATS):
+            raise _no_numbers(name, path)
+        if part == "B_bias":
+            if not isinstance(change, LoraTensors):
+                continue
+            tensor = tensor * change.scale
+        whole = part == "diff" and name.endswith((".bias", ".modulation"))  # ComfyUI names such parameters themselves
+        parameter = name if whole else f"{name}.{_SHIFTING[part]}"
+        if parameter not in (there for there, _ in made.values()):
+            made[part] = parameter, tensor
+    return made
+
+
+class _Alphas:
+    """The alpha of layers that have none in the file, from the configuration that peft and diffusers write: {} is rank."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def __call__(self, name: str, parts: Mapping[str, Tensor]) -> float | None:
+        if "A" not in parts or not self.config:
+            return None
+        alpha = self._of(name, "alpha_pattern", self.config.get("lora_alpha"))
+        rank = parts["A"].shape[0]
+        if not isinstance(alpha, int | float) or not math.isfinite(alpha):
+            return None
+        return float(alpha) * math.sqrt(rank) if self.config.get("use_rslora") is True else float(alpha)
+
+    def _of(self, name: str, patterns: str, otherwise: Any) -> Any:
+        """What the first pattern says whose name is the end of the layer's, in the original's or in diffusers' names."""
+        given = self.config.get(patterns)
+        for ending, value in given.items() if isinstance(given, dict) else ():
+            if f".{name}".endswith(f".{ending}") or f".{diffusers_name(name)}".endswith(f".{ending}"):
+                return value
+        return otherwise
+
+
+def _configured(path: Path, metadata: Mapping[str, str]) -> _Alphas:
+    """peft writes adapter_config.json beside adapter_model.safetensors, diffusers the same into the metadata."""
+    beside = path.with_name("adapter_config.json")
+    text = metadata.get("lora_adapter_metadata", "")
+    if not text and path.name == "adapter_model.safetensors" and beside.is_file():
+        text = read_bytes(beside).decode("utf-8", "replace")
+    try:
+        read = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
         raise SakugaError(
-            f"{path}: the halves of {brief(name)} have ranks {A.shape[0]} and {B.shape[1]}; "
-            "the file is damaged, take another"
+            f"the configuration of {path} is no JSON object, and without it nobody knows its alpha; mend it"
         )
-    if not (_are_numbers(A, FLOATS) and _are_numbers(B, FLOATS) and alpha.numel() == 1 and _are_numbers(alpha, ALPHAS)):
-        raise SakugaError(
-            f"{path}: {brief(name)} is not made of numbers that a LoRA can have; the file is damaged or quantised, "
-            "take another"
-        )
-    return LoraTensors(A, B, float(alpha))
+    return _Alphas({key.removeprefix("transformer."): value for key, value in read.items()})
 
 
 def _are_numbers(tensor: Tensor, kinds: tuple[torch.dtype, ...]) -> bool:

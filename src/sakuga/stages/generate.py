@@ -1,6 +1,5 @@
 """generate: a video from a prompt, with the LoRA of this project, of a file, or with none."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ..core import models, runs
-from ..core.errors import SakugaError
+from ..core import models
 from ..core.files import move_into_place, safe_stem
+from ..core.loras import Worn, find_loras
 from ..core.media.clip import write_clip
 from ..core.progress import Progress, Silent
 from ..core.project import Project
@@ -19,23 +18,17 @@ from ..core.settings import GenerateSettings
 from ..nn.condition import check_picture
 from ..nn.denoise import StepReport, Transformer
 from ..nn.device import pick_device, pick_dtype
-from ..nn.lora import apply, load_lora
+from ..nn.lora import apply, load_lora, merge_all
 from ..nn.parts import Parts
 from ..nn.render import Request, latents_of, pictures_of, sized
 from ..nn.transformer import WanTransformer
-
-NONE = "none"
-_WITH_CHECKPOINT = """
-SELECT run.name FROM checkpoint JOIN run_expert ON run_expert.id = run_expert JOIN run ON run.id = run
-ORDER BY run.id DESC LIMIT 1
-"""
-_PAIR = re.compile(r"(?P<stem>.*)-(?P<expert>high|low)$")
 
 
 @dataclass(frozen=True)
 class Video:
     """What was generated. `unused` names what of the LoRA files no layer could take.
 
+    `merge_loss` is the share of what merged LoRAs add that rounding to the weights' type took, of the worst expert.
     `handover` is a video of the clean estimate that the high expert left to the low one: there a style shows or fails.
     """
 
@@ -46,9 +39,10 @@ class Video:
     height: int
     frames: int
     experts: list[str]  # of each step
-    loras: dict[str, Path]
+    loras: dict[str, list[Worn]]
     unused: list[str]
     handover: Path | None = None
+    merge_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +64,11 @@ def generate(
     asked = [_with_line(settings, line) for line in lines]
     for wanted in asked:
         check_picture(project.member, wanted.image)
-    loras = find_loras(project, settings.lora)
+    loras = find_loras(project, settings.lora, settings.strength)
     device = pick_device(settings.device)
     parts = Parts(project.member, models.of_project(project), device, pick_dtype(settings.precision, device))
     requests = _requests(parts, lines, asked)
-    experts = _WithLora(parts, loras, settings.strength)
+    experts = _WithLora(parts, loras, settings.merge)
     sampled: list[_Sampled] = []
     videos: list[Video] = []
     try:
@@ -90,7 +84,9 @@ def generate(
                 _write(handover, pictures_of(parts.vae(), made.handover), parts.member.fps)
             size = request.width, request.height, request.frames
             unused = sorted(set(experts.unused))
-            videos.append(Video(path, line.text, request.seed, *size, made.steps, loras, unused, handover))
+            videos.append(
+                Video(path, line.text, request.seed, *size, made.steps, loras, unused, handover, experts.lost)
+            )
     return videos
 
 
@@ -139,11 +135,12 @@ def _write(path: Path, frames_FHWC: np.ndarray, fps: int) -> None:
 
 
 class _WithLora:
-    """Each expert, opened when its turn comes, with its LoRA on."""
+    """Each expert, opened when its turn comes, with its LoRAs on."""
 
-    def __init__(self, parts: Parts, loras: dict[str, Path], strength: float) -> None:
-        self.parts, self.loras, self.strength = parts, loras, strength
+    def __init__(self, parts: Parts, loras: dict[str, list[Worn]], merged: bool) -> None:
+        self.parts, self.loras, self.merged = parts, loras, merged
         self.unused: list[str] = []
+        self.lost: float | None = None
         self.name = ""
         self.model: WanTransformer | None = None
 
@@ -155,41 +152,16 @@ class _WithLora:
 
     def _open(self, name: str) -> WanTransformer:
         model = self.parts.transformer(name)
-        if name in self.loras:
-            self.unused += apply(model, load_lora(self.loras[name]), self.strength).unused
+        files = [(load_lora(worn.path, name), worn.strength) for worn in self.loras.get(name, ())]
+        applied = merge_all(model, files) if self.merged else [apply(model, *file) for file in files]
+        self.unused += [key for one in applied for key in one.unused]
+        if applied and self.merged:
+            self.lost = max(self.lost or 0.0, applied[0].lost)
         return model
 
     def release(self) -> None:
         self.model = None
         self.parts.release()
-
-
-def find_loras(project: Project, wanted: str | None) -> dict[str, Path]:
-    """The LoRA file of each expert. None is the last run's newest; a file whose name ends in -high or -low brings the
-    other; any other file serves every expert. A run's name is taken too.
-    """
-    names = [expert.name for expert in project.member.experts]
-    if wanted == NONE:
-        return {}
-    if wanted is None:
-        trained = project.rows(_WITH_CHECKPOINT)
-        return {c.expert: c.path for c in runs.checkpoints(project, trained[0]["name"])} if trained else {}
-    path = Path(wanted)
-    if path.is_file():
-        return _of_file(path, names)
-    if any(row["name"] == wanted for row in project.rows("SELECT name FROM run")):
-        return {c.expert: c.path for c in runs.checkpoints(project, wanted)}
-    raise SakugaError(
-        f"'{wanted}' is neither a LoRA file nor a run of this project; give the path of a .safetensors file"
-    )
-
-
-def _of_file(path: Path, names: list[str]) -> dict[str, Path]:
-    pair = _PAIR.fullmatch(path.stem)
-    if pair is None or len(names) == 1:
-        return dict.fromkeys(names, path)
-    both = {name: path.with_name(f"{pair['stem']}-{name}{path.suffix}") for name in names}
-    return {name: file for name, file in both.items() if file.is_file()}
 
 
 def handover_path(video: Path) -> Path:
