@@ -654,6 +654,31 @@ def lora_merge(
     return run(paths, Path(out), weights=weights, rank=rank, form=form, precision=precision, alone=alone)
 
 
+def models(project: Project) -> list[dict[str, Any]]:
+    """Every file that the project's model needs: its path where it was found, what is in it, or one that would do."""
+    from .core.models import folder_of, survey
+    from .nn.recognise import contents
+
+    return contents(survey(project), project.member, folder_of(project))
+
+
+def download_models(project: Project, *, progress: Progress | None = None) -> list[Path]:
+    """Get the files that the project's model lacks from the Hugging Face hub. Returns those that came."""
+    from .core.hub import download
+    from .core.models import folder_of, missing
+
+    with project.writing("models"):
+        return [download(file, folder_of(project), progress) for file in missing(project)]
+
+
+def recognise(path: Path | str) -> dict[str, Any]:
+    """What a weight file is, from the names and shapes of its tensors."""
+    from .nn.recognise import recognise as run
+
+    found = run(Path(path))
+    return asdict(found) | {"ask": found.ask}
+
+
 def import_config(
     trainer: str, file: Path | str, words: Sequence[str] = (), *, into: Path | str | None = None,
     maps: Sequence[str] = (), model: str | None = None,

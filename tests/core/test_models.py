@@ -1,8 +1,11 @@
 """Finding the files of a model: where people have them, nothing guessed, and every missing one told with its remedy."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from sakuga.core import models
 from sakuga.core.errors import SakugaError
@@ -145,3 +148,46 @@ def test_a_file_that_could_hold_code_is_told_with_a_better_one(tmp_path: Path) -
     }  # fmt: skip
     assert (told["model: text"].state, told["model: text"].remedy) == ("warning", remarks["text"])
     assert (told["model: vae"].state, told["model: vae"].remedy) == ("ok", "")
+
+
+def diffusers(folder: Path, name: str, *parts: str) -> None:
+    shape = member(name).transformer
+    config = {"num_layers": shape.layers, "num_attention_heads": shape.heads, "in_channels": shape.in_channels}
+    for part in parts:
+        touch(folder, f"{part}/diffusion_pytorch_model.safetensors", "model_index.json")
+        (folder / part / "config.json").write_text(json.dumps(config))
+
+
+def test_pipelines_of_diffusers_are_told_apart(comfy: Path) -> None:
+    """All of them name their folders alike: the configuration says whose they are."""
+    (comfy / COMFY["transformer"]).unlink()
+    diffusers(comfy / "models/a", "wan2.1-t2v-1.3b", "transformer")
+    diffusers(comfy / "models/b", "wan2.2-t2v-a14b", "transformer", "transformer_2")
+    with pytest.raises(SakugaError, match="the transformer file is missing"):
+        models.find(WAN, ModelSettings(), comfy)
+    diffusers(comfy / "models/c", "wan2.1-t2v-14b", "transformer")
+    assert models.find(WAN, ModelSettings(), comfy)["transformer"] == comfy / "models/c/transformer"
+    both = models.find(member("wan2.2-t2v-a14b"), ModelSettings(), comfy)
+    assert (both["high"], both["low"]) == (comfy / "models/b/transformer", comfy / "models/b/transformer_2")
+    whole = ModelSettings(high=str(comfy / "models/b"), low=str(comfy / "models/b"))
+    assert models.find(member("wan2.2-t2v-a14b"), whole, comfy)["low"] == comfy / "models/b/transformer_2"
+
+
+def test_experts_that_are_swapped(comfy: Path) -> None:
+    touch(comfy, "a_high_noise.safetensors", "a_low_noise.safetensors", "mine.safetensors")
+    swapped = ModelSettings(high="a_low_noise.safetensors", low="mine.safetensors")
+    with pytest.raises(SakugaError) as caught:
+        models.find(member("wan2.2-t2v-a14b"), swapped, comfy)
+    assert str(caught.value) == (
+        "wan2.2-t2v-a14b cannot be used yet: models.high = 'a_low_noise.safetensors' is the other expert by its name; "
+        "give each its own in sakuga.toml"
+    )
+
+
+def test_the_text_encoder_may_carry_the_tokenizer(comfy: Path) -> None:
+    (comfy / COMFY["tokenizer"] / "spiece.model").unlink()
+    with pytest.raises(SakugaError, match="the tokenizer file is missing"):
+        models.find(WAN, ModelSettings(), comfy)
+    save_file({"spiece_model": np.zeros(4, np.uint8)}, comfy / COMFY["text"])
+    found = models.find(WAN, ModelSettings(), comfy)
+    assert found["tokenizer"] == found["text"] == comfy / COMFY["text"]

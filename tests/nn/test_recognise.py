@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from official import official
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import CLIP_H, FAMILY, MEMBERS, VAE_21, VAE_22, Transformer
+from sakuga.core.weight_files import expert_by_name
 from sakuga.nn.clip import load_clip, make_clip
-from sakuga.nn.recognise import Content, candidates, content, expert_by_name, recognise
+from sakuga.nn.recognise import Content, candidates, content, recognise
 from sakuga.nn.text import load_text, make_text, text_config
 from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.vae import load_vae, make_vae, vae_config

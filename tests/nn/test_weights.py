@@ -1,6 +1,9 @@
 """Reading weight files in every form people have them, refusing those that do not fit, and making tiny members."""
 
 import json
+import struct
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +20,7 @@ from random_model import make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, Transformer
 from sakuga.nn.transformer import WanTransformer, is_island
-from sakuga.nn.weights import fill, load_transformer
+from sakuga.nn.weights import fill, load_transformer, read_tensors
 
 SHAPE = Transformer(48, 64, 2, 2, 16, 16, 24, freq_dim=32)
 
@@ -109,9 +112,15 @@ def test_plain_fp8_is_read_number_by_number(kind: torch.dtype, weights: dict[str
         assert all(torch.equal(p.float(), stored[k].float()) for k, p in model.named_parameters())
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("kind", FP8, ids=["e4m3", "e5m2"])
-@pytest.mark.parametrize("ending", ["scale_weight", "weight_scale"])
+@pytest.mark.parametrize(
+    ("kind", "ending", "suffix"),
+    [
+        (FP8[0], "scale_weight", ".safetensors"),
+        (FP8[0], "weight_scale", ".safetensors"),
+        (FP8[1], "scale_weight", ".safetensors"),
+        (FP8[0], "scale_weight", ".pth"),
+    ],
+)
 def test_scaled_fp8_is_multiplied_out(
     kind: torch.dtype, ending: str, suffix: str, weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -279,3 +288,53 @@ def test_other_readers_take_the_tiny_files(tmp_path: Path) -> None:
     assert tokenizer("a girl")["input_ids"][-1] == tokenizer.eos_token_id
     _, report = UMT5EncoderModel.from_pretrained(tmp_path / "text_encoder", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
+
+
+def test_what_is_said_while_a_file_changes(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    path = whole(weights, tmp_path / "a.safetensors")
+    tensors = read_tensors(path)
+    next(tensors)
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size - 8)
+    with pytest.raises(SakugaError, match="became shorter while it was read; let its download end, then try again"):
+        list(tensors)
+    tensors = read_tensors(whole(weights, path))
+    next(tensors)
+    path.unlink()
+    with pytest.raises(SakugaError, match=r"cannot be read: .*; look whether it is there and yours"):
+        list(tensors)
+
+
+def test_types_that_no_weight_has_here(tmp_path: Path) -> None:
+    text = json.dumps({"a": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(2))
+    with pytest.raises(SakugaError, match=r"holds quantised weights \(a, F4\), which Sakuga cannot read yet"):
+        list(read_tensors(tmp_path / "a.safetensors"))
+
+
+STREAM = """
+import resource, sys, torch
+from pathlib import Path
+from sakuga.nn.weights import read_weights
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _, tensor in read_weights(Path(sys.argv[1])):
+    tensor.to(torch.bfloat16, copy=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """A file with a hole where the weights stand takes no room on the disk, and reads as zeros."""
+    pytest.importorskip("resource")
+    rows, count = 4096, 32
+    size = rows * rows * 2
+    header = {
+        f"w{n}": {"dtype": "BF16", "shape": [rows, rows], "data_offsets": [n * size, (n + 1) * size]}
+        for n in range(count)
+    }
+    text, path = json.dumps(header).encode(), tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + count * size)
+    told = subprocess.run([sys.executable, "-c", STREAM, str(path)], check=True, capture_output=True, text=True).stdout
+    assert int(told) * 1024 < 6 * size < count * size / 5

@@ -4,7 +4,7 @@ Each reads its options, makes one call of `sakuga.api`, and shows what came of i
 command runs.
 """
 
-from . import dataset, footage, interop, lint, lora, project, review, training  # noqa: F401 (importing registers the commands)
+from . import dataset, footage, interop, lint, lora, models, project, review, training  # noqa: F401 (importing registers the commands)
 from .base import app
 
 JOURNEY = (

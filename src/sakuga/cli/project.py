@@ -1,4 +1,4 @@
-"""Commands about the project as a whole: new, status, drops, restore, models, doctor, set, settings, demo."""
+"""Commands about the project as a whole: new, status, drops, restore, doctor, set, settings, demo."""
 
 import re
 from dataclasses import asdict
@@ -95,30 +95,6 @@ def restore(shots: list[str], *, common: Common = HERE) -> None:
         show.print_json({"picked": kept})
     else:
         show.say(f"{kept} shots are picked; `sakuga export` writes what is new")
-
-
-@app.command
-def models(*, common: Common = HERE) -> None:
-    """Which files the project's model needs, and where each was found."""
-    from ..core.models import survey
-
-    with common.open() as project:
-        found = survey(project)
-    if common.json:
-        show.print_json(found)
-        return
-    show.table(
-        ("part", "size ", "licence", "found, or where to get it"),
-        (
-            (
-                f["role"],
-                f"{f['gigabytes']:g} GB",
-                f["licence"],
-                f"{f['path']} {f['remark']}".rstrip() if f["path"] else f"missing: {f['name']} from {f['source']}",
-            )
-            for f in found
-        ),
-    )
 
 
 @app.command

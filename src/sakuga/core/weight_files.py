@@ -24,12 +24,13 @@ BITS = {
     "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4, "C64": 64, "BOOL": 8,
     "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8,
 }  # fmt: skip
+_EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[-_ ]?noise|[^a-z]|$)")
 _SHARD = re.compile(r"[\w .()+-]{1,200}\.safetensors")  # a file beside the index, never one elsewhere
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor of a .safetensors: its type as the format names it, its shape, and where it begins after the header."""
+    """A tensor of a .safetensors: its type as the format names it, its shape, and where it begins in the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -112,12 +113,12 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
                 raise ValueError("it has no header")
             if length > size - 8:
                 raise ValueError("its header is longer than the file")
-            found = _tensors(json.loads(file.read(length)))
+            found = _tensors(json.loads(file.read(length)), 8 + length)
     except OSError as error:
         raise SakugaError(f"{path} cannot be read: {error.strerror}; look whether it is there and yours") from error
     except (ValueError, RecursionError, struct.error) as error:
         raise SakugaError(f"{path} cannot be read as weights ({brief(str(error))}); download it again") from error
-    whole = 8 + length + max((info.begin + info.bytes for info in found.values()), default=0)
+    whole = max((info.begin + info.bytes for info in found.values()), default=8 + length)
     if whole > size:
         raise SakugaError(
             f"{path} is cut short: {size / GIGABYTE:.3g} of {whole / GIGABYTE:.3g} GB are there; download it again"
@@ -125,21 +126,21 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     return found
 
 
-def _tensors(header: Any) -> dict[str, TensorInfo]:
-    """Raises ValueError where a header is no table of tensors."""
+def _tensors(header: Any, first: int) -> dict[str, TensorInfo]:
+    """What a header says of tensors, the first of which begins at `first`. Raises ValueError where it is no table of them."""
     if not isinstance(header, dict):
         raise ValueError("its header is no table")
-    tensors = {key: _tensor(key, said) for key, said in header.items() if key != "__metadata__"}
+    tensors = {key: _tensor(key, said, first) for key, said in header.items() if key != "__metadata__"}
     return dict(sorted(tensors.items(), key=lambda item: item[1].begin))
 
 
-def _tensor(key: str, said: Any) -> TensorInfo:
+def _tensor(key: str, said: Any, first: int) -> TensorInfo:
     match said:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]}:
             if dtype in BITS and all(type(n) is int and n >= 0 for n in (*shape, begin, end)) and (
                 (end - begin) * 8 == prod(shape) * BITS[dtype]
             ):  # fmt: skip
-                return TensorInfo(dtype, tuple(shape), begin, end - begin)
+                return TensorInfo(dtype, tuple(shape), first + begin, end - begin)
     raise ValueError(f"{brief(key)} is no tensor that can be")
 
 
@@ -149,3 +150,12 @@ def sizes(tensors: Mapping[str, TensorInfo]) -> dict[str, int]:
     for info in tensors.values():
         found[info.dtype] = found.get(info.dtype, 0) + info.bytes
     return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def expert_by_name(path: Path) -> str | None:
+    """high or low, where the name of a file or of its folder says one of them."""
+    name = path.name.lower()
+    if path.name == "transformer_2" or ((path.parent / "transformer_2").is_dir() and path.name == "transformer"):
+        return "low" if path.name == "transformer_2" else "high"  # as diffusers lays out the two
+    found = {match[1] for match in _EXPERT.finditer(re.sub(r"(high|low)noise", r"\1_noise", name))}
+    return found.pop() if len(found) == 1 else None

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import SakugaError
 from ..core.family import CLIP_H, MEMBERS, PICKLED, ClipVision, Member, Role, TextEncoder, Transformer, Vae
-from ..core.weight_files import few, read_header, sizes, weight_files
+from ..core.weight_files import expert_by_name, few, read_header, sizes, weight_files
 from .keys import original_key
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -30,7 +31,6 @@ _NARROW = re.compile(r".*\.(lora_A(\.default)?|lora_down|lora\.down)\.weight")  
 _ATTENTION = re.compile(r".*blocks[._]\d+[._](self_attn[._]q|attn1[._]to_q)\..*")
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 _UMT5 = "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight"  # T5 has it in its first layer alone
-_EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[-_ ]?noise|[^a-z]|$)")
 
 # Relatives and strangers, by a name that only they have.
 _RELATIVES = (
@@ -67,6 +67,17 @@ class Content:
     members: tuple[str, ...] = ()  # of the family, those it can be a part of
     precision: str = ""  # "bf16", "fp8 (e4m3), scaled"
     expert: str | None = None  # high or low, where its name says so
+
+    @property
+    def ask(self) -> str:
+        """What only the owner of the file can say; empty where its tensors and its name say all."""
+        two = {m.name for m in MEMBERS if m.boundary}
+        if self.kind != "transformer" or self.expert or not two & set(self.members):
+            return ""
+        return (
+            "its tensors do not tell which: give it as models.high or models.low, or as models.transformer for a model of "
+            "one expert"
+        )
 
     def serves(self, role: str, member: Member) -> bool:
         """Whether it can be that part of that member."""
@@ -132,15 +143,6 @@ def mistaken(path: Path, role: Role, facts: Part) -> str | None:
 
 def _parts(member: Member) -> tuple[Part, ...]:
     return member.transformer, member.vae, member.text, CLIP_H
-
-
-def expert_by_name(path: Path) -> str | None:
-    """high or low, where the name of a file or of its folder says one of them."""
-    name = path.name.lower()
-    if path.name == "transformer_2" or ((path.parent / "transformer_2").is_dir() and path.name == "transformer"):
-        return "low" if path.name == "transformer_2" else "high"  # as diffusers lays out the two
-    found = {match[1] for match in _EXPERT.finditer(re.sub(r"(high|low)noise", r"\1_noise", name))}
-    return found.pop() if len(found) == 1 else None
 
 
 def _transformer(shapes: Shapes, path: Path) -> Content | None:
@@ -254,3 +256,28 @@ def candidates(folder: Path) -> Iterator[tuple[Path, Content]]:
             yield file, recognise(file)
         except SakugaError:
             continue
+
+
+def contents(survey: list[dict[str, Any]], member: Member, folder: Path) -> list[dict[str, Any]]:
+    """The rows of `core.models.survey`, each with what its file is; where none is found, with one that would do."""
+    others = list(candidates(folder)) if any(not row["path"] for row in survey) else []
+    return [row | _told(row, member, others) for row in survey]
+
+
+def _told(row: Mapping[str, Any], member: Member, others: list[tuple[Path, Content]]) -> dict[str, Any]:
+    told = {"content": "", "precision": "", "would_do": ""}
+    if not row["path"]:
+        would_do = next((path for path, found in others if found.serves(row["role"], member)), None)
+        return told | {"would_do": str(would_do) if would_do else ""}
+    path = Path(row["path"])
+    if row["role"] == "tokenizer" or path.suffix in PICKLED:  # another process reads these, which takes seconds
+        return told
+    try:
+        found = recognise(path)
+    except SakugaError as error:
+        return told | {"content": f"not to be used: {error}"}
+    fits = found.serves(row["role"], member)
+    return told | {
+        "content": found.title if fits else f"not what is needed: {found.title}",
+        "precision": found.precision,
+    }

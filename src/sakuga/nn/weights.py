@@ -7,18 +7,19 @@ whatever they hold, they load or are one sentence.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..core.errors import SakugaError
 from ..core.family import PICKLED, Role, Transformer
+from ..core.weight_files import TensorInfo, read_header, weight_files
 from ..core.weight_files import brief as brief
 from ..core.weight_files import few as few
 from ..core.weight_files import read_bytes as read_bytes
-from ..core.weight_files import read_header, weight_files
 from ..core.weight_files import read_object as read_object
 from .keys import original_key
 from .pickles import read_pickle
@@ -29,8 +30,12 @@ READABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 SCALES = (".scale_weight", ".weight_scale")  # of a weight in fp8, beside it: what its numbers are multiplied by
 SCALE_NOTES = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")  # for those who compute in fp8
-BROKEN = (SafetensorError, OSError, RuntimeError)  # what reading a damaged .safetensors raises
-MAPPED_MOST = 2**29  # bytes given before a file is mapped anew: pages that were read count as our memory until then
+BROKEN = (SafetensorError, OSError, RuntimeError)  # what safetensors raises of a damaged file
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 Entry = tuple[str, Callable[[], Tensor]]  # a key, and what reads its tensor
 
@@ -40,20 +45,23 @@ class DoesNotFit(SakugaError):
 
 
 def read_tensors(path: Path, only: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """(key, tensor on the CPU) of every tensor under `path`, or of one alone, backed by the file until it is copied."""
+    """(key, tensor on the CPU) of every tensor under `path`, or of one alone, read when it is asked for."""
     for key, read in _entries(path):
         if only in (None, key):
             yield key, read()
 
 
-def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """As `read_tensors`, with weights that have a scale multiplied by it in fp32, and without what belongs to scales."""
+def read_weights(path: Path, device: torch.device | str = "cpu") -> Iterator[tuple[str, Tensor]]:
+    """As `read_tensors`, with weights that have a scale multiplied by it in fp32, and without what belongs to scales.
+
+    The multiplying is done on `device`; what has no scale is still on the CPU.
+    """
     entries = list(_entries(path))
     keys = {key for key, _ in entries}
     scales = {weight: read() for key, read in entries if (weight := _scaled_by(key)) in keys}
     for key, read in entries:
         if key in scales:
-            yield key, _multiplied(read(), scales[key], key, path)
+            yield key, _multiplied(read().to(device), scales[key].to(device), key, path)
         elif not key.endswith(SCALE_NOTES) and _scaled_by(key) not in scales:
             yield key, read()
 
@@ -67,7 +75,7 @@ def _scaled_by(key: str) -> str:
 def _multiplied(weight: Tensor, scale: Tensor, key: str, path: Path) -> Tensor:
     """w = q s in fp32; one scale for all, or one for each row."""
     if weight.dtype not in (*READABLE, *FP8):
-        raise _quantised(path, key, weight)
+        raise _quantised(path, key, weight.dtype)
     rows = (scale.numel(),) == weight.shape[:1]
     if scale.dtype not in READABLE or (scale.numel() != 1 and not rows):
         raise SakugaError(
@@ -77,9 +85,9 @@ def _multiplied(weight: Tensor, scale: Tensor, key: str, path: Path) -> Tensor:
     return weight.float() * scale.float().reshape((-1, *(1,) * (weight.dim() - 1)) if rows else ())
 
 
-def _quantised(path: Path, key: str, tensor: Tensor) -> SakugaError:
+def _quantised(path: Path, key: str, dtype: object) -> SakugaError:
     return SakugaError(
-        f"{path} holds quantised weights ({brief(key)}, {str(tensor.dtype).removeprefix('torch.')}), "
+        f"{path} holds quantised weights ({brief(key)}, {str(dtype).removeprefix('torch.')}), "
         "which Sakuga cannot read yet; use the fp16 or bf16 file of the same model"
     )
 
@@ -89,33 +97,37 @@ def _entries(path: Path) -> Iterator[Entry]:
     for file in weight_files(path):
         if file.suffix in PICKLED:
             for key, tensor in read_pickle(file):
-                yield key, lambda tensor=tensor: tensor  # type: ignore[misc]
+                yield key, partial(_itself, tensor)
         elif file.suffix == ".safetensors":
-            mapped = _Mapped(file)
-            for key in read_header(file):
-                yield key, lambda mapped=mapped, key=key: mapped.read(key)  # type: ignore[misc]
+            for key, info in read_header(file).items():
+                yield key, partial(_read, file, key, info)
         else:
             raise SakugaError(f"{file} is not a kind of file Sakuga reads; give a .safetensors or .pth file")
 
 
-class _Mapped:
-    """A .safetensors mapped into memory."""
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.given = path, MAPPED_MOST
 
-    def read(self, key: str) -> Tensor:
-        try:
-            if self.given >= MAPPED_MOST:
-                self.opened = safe_open(self.path, framework="pt", device="cpu")
-                self.given = 0
-            tensor: Tensor = self.opened.get_tensor(key)
-        except BROKEN as error:
-            raise SakugaError(
-                f"{self.path} cannot be read as weights ({brief(str(error))}); download it again"
-            ) from error
-        self.given += tensor.nbytes
-        return tensor
+def _read(path: Path, key: str, info: TensorInfo) -> Tensor:
+    """A tensor of a .safetensors.
+
+    Read, not mapped: a mapping of a file that is larger than the memory is refused by many a system.
+    """
+    if info.dtype not in TYPES:
+        raise _quantised(path, key, info.dtype)
+    buffer = torch.empty(info.bytes, dtype=torch.uint8)
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(info.begin)
+            whole = buffer.numpy().data
+            while len(whole) and (count := file.readinto(whole)):  # a system may give less than it is asked for
+                whole = whole[count:]
+    except OSError as error:
+        raise SakugaError(f"{path} cannot be read: {error.strerror}; look whether it is there and yours") from error
+    if len(whole):
+        raise SakugaError(f"{path} became shorter while it was read; let its download end, then try again")
+    return buffer.view(TYPES[info.dtype]).reshape(info.shape)
 
 
 def fill(
@@ -132,7 +144,7 @@ def fill(
         if key not in expected:
             unexpected.append(key)
         elif tensor.dtype not in (*READABLE, *FP8):
-            raise _quantised(path, key, tensor)
+            raise _quantised(path, key, tensor.dtype)
         elif key not in missing:
             raise SakugaError(f"{path} holds {brief(key)} twice; give the file or folder of one model")
         elif tensor.shape != expected[key].shape:
@@ -152,7 +164,8 @@ def fill(
 
 def _sound(tensor: Tensor, key: str, path: Path) -> Tensor:
     """`tensor`, if all of it are numbers."""
-    if not tensor.is_meta and not torch.isfinite(tensor).all():
+    # the least and the greatest are NaN where any is, and are found twenty times as fast as by isfinite of all
+    if not tensor.is_meta and tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
         raise SakugaError(
             f"{path} holds what are no numbers (NaN or infinite) in {key} as {str(tensor.dtype).removeprefix('torch.')}; "
             "download it again, or take the bf16 file of the same model"
@@ -180,7 +193,7 @@ def load_transformer(
     """The transformer of that shape from `path`, frozen, in eval mode; what `is_island` names is fp32."""
     with torch.device("meta"):
         model = WanTransformer(shape)
-    tensors = ((original_key(key), tensor) for key, tensor in read_weights(path))
+    tensors = ((original_key(key), tensor) for key, tensor in read_weights(path, device))
     with wanted(path, "transformer", shape):
         fill(model, tensors, path, lambda key: torch.float32 if is_island(key) else dtype, device)
     return model.eval()
