@@ -140,3 +140,42 @@ def test_two_experts_are_two_files_with_their_ranges(experts: Project) -> None:
     ranges = [metadata(file.path)["modelspec.timestep_range"] for file in published]
     assert ranges == ["875,1000", "0,875"]
     assert len({file.hashes.autov3 for file in published}) == 2
+
+
+def test_files_are_linked_into_comfyuis_folder(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comfy = tmp_path / "ComfyUI"
+    shelf = comfy / "models" / "loras"
+    shelf.mkdir(parents=True)
+    for given in (comfy, comfy / "models", shelf):
+        (published,) = api.publish(trained, link=str(given))
+        place = shelf / published.path.name
+        assert place.is_symlink() and place.resolve() == published.path.resolve()
+    assert [path.name for path in shelf.iterdir()] == [published.path.name]
+
+    def none(self: Path, target: Path) -> None:
+        raise OSError(1314, "A required privilege is not held by the client")  # Windows, to most people
+
+    monkeypatch.setattr(Path, "symlink_to", none)
+    for _ in range(2):  # a copy of ours is replaced too
+        (published,) = api.publish(trained, link=str(comfy), author="me")
+        assert not place.is_symlink() and place.read_bytes() == published.path.read_bytes()
+
+
+def test_what_is_not_ours_is_not_replaced(trained: Project, tmp_path: Path) -> None:
+    (tmp_path / "loras").mkdir()
+    (published,) = api.publish(trained)
+    place = tmp_path / "loras" / published.path.name
+    place.write_bytes(b"another's")
+    with pytest.raises(
+        SakugaError, match="is there already and no LoRA of Sakuga's; rename it, or give --title another"
+    ):
+        api.publish(trained, link=str(tmp_path / "loras"))
+    assert place.read_bytes() == b"another's"
+    with pytest.raises(
+        SakugaError, match="is no folder, so nothing can be linked into it; give ComfyUI's folder or its"
+    ):
+        api.publish(trained, link=str(tmp_path / "gone"))
+    api.publish(trained, link=str(published.path.parent))
+    assert not published.path.is_symlink() and len(load_file(published.path)) > 0

@@ -455,6 +455,10 @@ class PublishSettings(Settings):
     description: str = setting("", "Description in the file")
     precision: Literal["bf16", "fp16", "fp32"] = setting("bf16", "Precision of the tensors")
     out: str | None = setting(None, "Folder the files go to; `published` in the project by default", affects=False)
+    link: str | None = setting(
+        None, "Folder that is to have the files too, by links (copies where there are none): ComfyUI's, or its loras",
+        affects=False,
+    )  # fmt: skip
 
 
 class ProjectSettings(Settings):

@@ -1,9 +1,12 @@
 """publish: the LoRA as other programs load it, with what they and people want to know in its metadata."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from safetensors import safe_open
 
 from .. import __version__
 from ..core import captions, runs
@@ -15,6 +18,10 @@ from ..core.project import Project
 from ..core.settings import PublishSettings
 from ..nn.device import DTYPES
 from ..nn.lora import Hashes, hashes, load_lora, save_lora
+from ..nn.weights import BROKEN
+
+LORAS = ("models/loras", "loras")  # below the folder of a program that generates
+MADE_BY = "Sakuga "  # in a file's metadata
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ def publish(project: Project, settings: PublishSettings, progress: Progress | No
     chosen = runs.checkpoints(project, settings.run, settings.step)
     title = settings.title or project.name
     folder = Path(settings.out) if settings.out else project.folder / "published"
+    shelf = loras_folder(Path(settings.link)) if settings.link else None
     progress.start("publish", len(chosen), "files")
     made = []
     for checkpoint in chosen:
@@ -45,9 +53,47 @@ def publish(project: Project, settings: PublishSettings, progress: Progress | No
         ending = f"-{checkpoint.expert}" if len(chosen) > 1 or len(project.member.experts) > 1 else ""
         path = folder / f"{safe_stem(title)}{ending}.safetensors"
         save_lora(path, lora.tensors, metadata(project, checkpoint, title, settings), DTYPES[settings.precision])
+        if shelf:
+            link(path, shelf)
         made.append(Published(path, checkpoint.expert, checkpoint.step, len(lora.tensors), hashes(path)))
         progress.advance(1, path.name)
     return made
+
+
+def loras_folder(folder: Path) -> Path:
+    """Where a program that generates keeps LoRAs, seen from its own folder, its models folder, or that of the LoRAs."""
+    if not folder.is_dir():
+        raise SakugaError(
+            f"{folder} is no folder, so nothing can be linked into it; give ComfyUI's folder or its loras"
+        )
+    return next((folder / place for place in LORAS if (folder / place).is_dir()), folder)
+
+
+def link(path: Path, shelf: Path) -> None:
+    """Give `path` a place in `shelf` too: a link, or a copy where links are not to be had. What it had there is replaced.
+
+    Raises SakugaError where a file that is not ours has that name.
+    """
+    place = shelf / path.name
+    if place.absolute() == path.absolute():
+        return
+    if place.exists() and not _ours(place):
+        raise SakugaError(f"{place} is there already and no LoRA of Sakuga's; rename it, or give --title another name")
+    beside = place.with_name(f"{place.name}.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        beside.symlink_to(path.absolute())
+    except OSError:  # Windows gives links to few
+        shutil.copyfile(path, beside)
+    beside.replace(place)
+
+
+def _ours(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("ss_training_comment", "").startswith(MADE_BY)
+    except BROKEN:
+        return False
 
 
 def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings: PublishSettings) -> dict[str, str]:
@@ -82,7 +128,7 @@ def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings
         "ss_learning_rate": f"{train['learning_rate']:g}",
         "ss_optimizer": "torch.optim.AdamW",
         "ss_output_name": title,
-        "ss_training_comment": f"Sakuga {__version__}, run {checkpoint.run}, expert {checkpoint.expert}",
+        "ss_training_comment": f"{MADE_BY}{__version__}, run {checkpoint.run}, expert {checkpoint.expert}",
         "ss_datasets": json.dumps(_datasets(project), sort_keys=True),
         "ss_tag_frequency": json.dumps({"captions": _frequency(project)}, sort_keys=True, ensure_ascii=False),
     }
