@@ -32,11 +32,13 @@ from .core.settings import Settings, change, parse
 if TYPE_CHECKING:
     from .core.coverage.counts import Coverage
     from .core.covered import Disagreement
+    from .core.made import Made
     from .core.stage import Stage, Summary
     from .interop.layout import Exported
     from .interop.settle import Imported
     from .nn.lora_told import LoraTold
     from .stages.cache import Unused
+    from .stages.enhance import Enhanced
     from .stages.generate import Video
     from .stages.loras import Written
     from .stages.plan import Plan
@@ -615,6 +617,25 @@ def generate_all(
     from .stages.generate import generate as run
 
     return run(project, prompts, change(project.settings.generate, settings), progress)
+
+
+def again(project: Project, made: "Made", *, progress: Progress | None = None, **settings: Any) -> "Video":
+    """Make a video of ours again as it says it was made (`read_made`), with `settings` changed. Its LoRA files are found by
+    what they hold, where they are not where they were."""
+    from .core.made import as_settings
+
+    return generate_all(project, [PromptLine(made.prompt)], progress=progress, **as_settings(project, made) | settings)[
+        0
+    ]
+
+
+def enhance(
+    project: Project, wishes: Sequence[str], *, progress: Progress | None = None, **settings: Any
+) -> "list[Enhanced]":  # fmt: skip
+    """Make a prompt of 80 to 100 words of each wish, by an OpenAI-compatible server, with the project's trigger."""
+    from .stages.enhance import enhance as run
+
+    return run(project, wishes, change(project.settings.enhance, settings), progress)
 
 
 def publish(project: Project, *, progress: Progress | None = None, **settings: Any) -> "list[Published]":

@@ -50,7 +50,9 @@ def test_a_fix_is_shown_before_it_is_written(
 
 
 def test_yes_alone_writes_nothing(exported: Project, at: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--yes and --in-place say how fixes are to be written; give --fix too" in sakuga(capsys, "lint", *at, "--yes", code=1)
+    assert "--yes and --in-place say how fixes are to be written; give --fix too" in sakuga(
+        capsys, "lint", *at, "--yes", code=1
+    )
     assert "anime" in caption_of(exported).read_text("utf-8")
 
 

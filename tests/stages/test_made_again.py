@@ -69,3 +69,9 @@ def test_the_command(cached: Project, tmp_path: Path, capsys: pytest.CaptureFixt
     assert made != video.path and made.read_bytes() == video.path.read_bytes()
     assert cli.run(["show", str(video.path), "--again", *at]) == 0
     assert capsys.readouterr().out.strip().endswith(".mp4")
+
+
+def test_generate_asks_what_should_be_seen(cached: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["generate", "--project", str(cached.folder)]) == 1
+    asked = 'say what should be seen: `sakuga generate "a girl runs along the sea wall"`, or give --file'
+    assert asked in capsys.readouterr().err

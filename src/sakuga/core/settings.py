@@ -168,60 +168,26 @@ class ExportSettings(Settings):
     lossless: bool = setting(False, "Write clips without any loss (FFV1 in MKV), several times larger")
 
 
-class CaptionWay(Settings):
-    """How captions are written: by what, what it is shown, and what it is asked."""
+class ServerWay(Settings):
+    """An OpenAI-compatible server, and how it is asked."""
 
-    backend: Literal["template", "describer", "server", "model", "command"] = setting(
-        "template", "What writes captions: template (light and motion, as measured), describer (of the demo's world), server "
-        "(OpenAI-compatible), model (on this machine, by transformers) or command (a program of yours)",
-    )  # fmt: skip
-    template: str = setting(
-        "{trigger}. {shot}", "What a caption of template or describer is made of: {trigger}, {shot} (what it tells), {film}, "
-        "{seconds}",
-    )  # fmt: skip
-    model: str = setting(
-        "", "The name of the model at the server; for `model` its folder, or its name at the Hugging Face hub"
-    )
+    model: str = setting("", "The name of the model at the server")
     url: str = setting("http://localhost:8000/v1", "Address of the server", affects=False)
     key_variable: str = setting(
         "", "Environment variable that holds the server's key; the key itself belongs into no file", affects=False
     )
-    command: tuple[str, ...] = setting(
-        (), "The program and its arguments; {frames} (a folder of PNG), {file} and {prompt} stand for what it is given, and "
-        "it reads the prompt from standard input too",
-    )  # fmt: skip
-    frames: int = setting(8, "Pictures shown of a clip, evenly over its length", ge=1, le=256)
-    size: int = setting(768, "Longest side of a picture that is shown", unit="pixels", ge=32, le=4096)
-    video: bool = setting(False, "Show a clip as video, where the server takes it, in place of its pictures")
-    hints: bool = setting(True, "Tell what was measured of the shot, so that no moving camera is called static")
     max_tokens: int = setting(512, "Longest answer; one that is cut off there is set aside", unit="tokens", ge=16)
     temperature: float | None = setting(
         None, "How freely words are drawn; a server's own by default, the likeliest words of a model here", ge=0, le=2
     )
     seed: int | None = setting(None, "Seed of the words, where the server takes one", ge=0, lt=2**63)
     extra: dict[str, Any] = setting({}, "More keys for the body of a request to the server, as its manual names them")
-    concurrency: int | None = setting(
-        None, "Questions, or commands, at once; 4 for a server by default, else 1", ge=1, le=256, affects=False
-    )
     per_minute: float | None = setting(None, "Requests in a minute at most", gt=0, affects=False)
     timeout: float = setting(180.0, "How long an answer may take", unit="s", gt=0, affects=False)
     price_in: float | None = setting(
         None, "Price of a million tokens read, so that the cost is told", ge=0, affects=False
     )
     price_out: float | None = setting(None, "Price of a million tokens written", ge=0, affects=False)
-    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
-    precision: Literal["bf16", "fp16", "fp32"] | None = setting(
-        None, "Precision of a model here; bf16 on a GPU, fp32 on a CPU"
-    )
-
-    @field_validator("template")
-    @classmethod
-    def _known_fields(cls, template: str) -> str:
-        known = ("trigger", "shot", "film", "seconds")
-        for _, name, form, conversion in Formatter().parse(template):  # its ValueError tells of a lone brace
-            if name is not None and (name not in known or form or conversion):
-                raise ValueError(f"{{{name}}} is not one of {', '.join(f'{{{k}}}' for k in known)}")
-        return template
 
     @field_validator("url")
     @classmethod
@@ -238,6 +204,46 @@ class CaptionWay(Settings):
         if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError("a variable's name has letters, digits and underscores; a key itself never stands here")
         return name
+
+
+class CaptionWay(ServerWay):
+    """How captions are written: by what, what it is shown, and what it is asked."""
+
+    backend: Literal["template", "describer", "server", "model", "command"] = setting(
+        "template", "What writes captions: template (light and motion, as measured), describer (of the demo's world), server "
+        "(OpenAI-compatible), model (on this machine, by transformers) or command (a program of yours)",
+    )  # fmt: skip
+    template: str = setting(
+        "{trigger}. {shot}", "What a caption of template or describer is made of: {trigger}, {shot} (what it tells), {film}, "
+        "{seconds}",
+    )  # fmt: skip
+    model: str = setting(
+        "", "The name of the model at the server; for `model` its folder, or its name at the Hugging Face hub"
+    )
+    command: tuple[str, ...] = setting(
+        (), "The program and its arguments; {frames} (a folder of PNG), {file} and {prompt} stand for what it is given, and "
+        "it reads the prompt from standard input too",
+    )  # fmt: skip
+    frames: int = setting(8, "Pictures shown of a clip, evenly over its length", ge=1, le=256)
+    size: int = setting(768, "Longest side of a picture that is shown", unit="pixels", ge=32, le=4000)
+    video: bool = setting(False, "Show a clip as video, where the server takes it, in place of its pictures")
+    hints: bool = setting(True, "Tell what was measured of the shot, so that no moving camera is called static")
+    concurrency: int | None = setting(
+        None, "Questions, or commands, at once; 4 for a server by default, else 1", ge=1, le=256, affects=False
+    )
+    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
+    precision: Literal["bf16", "fp16", "fp32"] | None = setting(
+        None, "Precision of a model here; bf16 on a GPU, fp32 on a CPU"
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        known = ("trigger", "shot", "film", "seconds")
+        for _, name, form, conversion in Formatter().parse(template):  # its ValueError tells of a lone brace
+            if name is not None and (name not in known or form or conversion):
+                raise ValueError(f"{{{name}}} is not one of {', '.join(f'{{{k}}}' for k in known)}")
+        return template
 
 
 class CaptionSettings(CaptionWay):
@@ -437,11 +443,18 @@ class GenerateSettings(Settings):
         True, "With two experts, also save what the high one had in mind when the low one took over", affects=False
     )
     out: str | None = setting(None, "Where the video goes; derived from the prompt", affects=False)
+    note: str = setting("", "Words of yours that stand in the video's file beside its recipe", affects=False)
 
     @field_validator("lora", mode="before")
     @classmethod
     def _one_or_several(cls, lora: Any) -> Any:
         return (lora,) if isinstance(lora, str) else lora
+
+
+class EnhanceSettings(ServerWay):
+    """Making a prompt of a wish of a few words, by an OpenAI-compatible server."""
+
+    style: str = setting("", "What belongs to the style (light, colour, movement), so that a prompt fits it")
 
 
 class PublishSettings(Settings):
@@ -477,7 +490,8 @@ class ProjectSettings(Settings):
     caption: CaptionSettings = CaptionSettings()
     opinion: OpinionSettings = OpinionSettings()
     triggers: dict[str, str] = setting(
-        {}, "A further trigger by tag (a character's name): it stands behind the trigger in the captions of items with that tag"
+        {},
+        "A further trigger by tag (a character's name): it stands behind the trigger in the captions of items with that tag",
     )
     lint: LintSettings = LintSettings()
     check: CheckSettings = CheckSettings()
@@ -486,6 +500,7 @@ class ProjectSettings(Settings):
     cache: CacheSettings = CacheSettings()
     train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     publish: PublishSettings = PublishSettings()
 
     @field_validator("model")

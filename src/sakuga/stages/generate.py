@@ -1,15 +1,17 @@
 """generate: a video from a prompt, with the LoRA of this project, of a file, or with none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from .. import __version__
 from ..core import models
 from ..core.files import move_into_place, safe_stem
 from ..core.loras import Worn, find_loras
+from ..core.made import Lora, Made
 from ..core.media.clip import write_clip
 from ..core.progress import Progress, Silent
 from ..core.project import Project
@@ -77,11 +79,12 @@ def generate(
         experts.release()
         for line, wanted, request, made in zip(lines, asked, requests, sampled, strict=False):
             path = _out(project, line.text, wanted, alone=len(lines) == 1)
-            _write(path, pictures_of(parts.vae(), made.latents), parts.member.fps)
+            comment = _recipe(project, line, wanted, request, made.steps, loras).comment()
+            _write(path, pictures_of(parts.vae(), made.latents), parts.member.fps, comment)
             handover = None
             if wanted.handover and made.handover is not None:
                 handover = handover_path(path)
-                _write(handover, pictures_of(parts.vae(), made.handover), parts.member.fps)
+                _write(handover, pictures_of(parts.vae(), made.handover), parts.member.fps, comment)
             size = request.width, request.height, request.frames
             unused = sorted(set(experts.unused))
             videos.append(
@@ -127,10 +130,29 @@ def _requests(parts: Parts, lines: Sequence[PromptLine], asked: Sequence[Generat
     return found
 
 
-def _write(path: Path, frames_FHWC: np.ndarray, fps: int) -> None:
+def _recipe(
+    project: Project, line: PromptLine, settings: GenerateSettings, request: Request, steps: list[str],
+    loras: Mapping[str, Sequence[Worn]],
+) -> Made:  # fmt: skip
+    """What a video was made from, to be kept in it."""
+    member = project.member
+    worn = [
+        Lora(expert=expert, file=str(one.path), sha256=project.sha256(one.path), strength=one.strength)
+        for expert, files in loras.items() for one in files
+    ]  # fmt: skip
+    guidance = {e.name: e.guidance if settings.guidance is None else settings.guidance for e in member.experts}
+    return Made(
+        version=__version__, model=member.name, prompt=line.text, negative=settings.negative, seed=request.seed,
+        width=request.width, height=request.height, frames=request.frames, steps=request.steps or member.steps,
+        shift=request.shift or member.shift, guidance=guidance, sampler=request.sampler, experts=steps, loras=worn,
+        image=settings.image, precision=settings.precision, merge=settings.merge, note=settings.note,
+    )  # fmt: skip
+
+
+def _write(path: Path, frames_FHWC: np.ndarray, fps: int, comment: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    write_clip(temporary, iter(frames_FHWC), fps)
+    write_clip(temporary, iter(frames_FHWC), fps, comment=comment)
     move_into_place(temporary, path)
 
 
