@@ -209,6 +209,13 @@ def test_alpha_from_the_configuration_of_diffusers_and_peft(tmp_path: Path, rslo
         load_lora(tmp_path / "adapter_model.safetensors")
 
 
+def test_the_bias_of_b_is_scaled_as_b_is(tmp_path: Path) -> None:
+    """It stands within peft's second Linear, whose output alpha / rank multiplies."""
+    tensors = state(diffusers, alpha=None, also={"lora_B.bias": LENGTHS[:, 0]})
+    file = save(tmp_path / "a", tensors, {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 8})})
+    assert torch.equal(file.shifts["blocks.0.ffn.0.bias"], 2 * LENGTHS[:96, 0])
+
+
 def test_a_file_of_both_experts_gives_each_its_part(tmp_path: Path) -> None:
     high = state(diffusers, alpha=None)
     low = {key.replace("transformer.", "transformer_2."): 2 * tensor for key, tensor in high.items()}

@@ -1,5 +1,6 @@
 """LoKr, LoHa, DoRA, whole differences and what is added to norms and biases: the same as peft, live and merged alike."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import peft
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -16,6 +19,7 @@ from sakuga.core.errors import SakugaError
 from sakuga.nn import lora
 from sakuga.nn.lora_changes import Dora, Full, Hadamard, Kron, LoraTensors, from_matrix, from_parts
 from sakuga.nn.lora_fold import plain_weight
+from sakuga.nn.lora_names import ENDINGS
 
 ROWS, COLUMNS = 1 + normal(98)(96, 1).abs(), 1 + normal(97)(1, 96).abs()
 
@@ -351,6 +355,32 @@ def test_mixed_ranks_are_fine(tmp_path: Path) -> None:
     file = lora.load_lora(save(tmp_path, tensors))
     assert [change.rank for change in (file.layers[layer] for layer in LAYERS)] == list(range(1, len(LAYERS) + 1))
     assert lora.apply(small_model(), file).unused == []
+
+
+FUZZ = int(os.environ.get("SAKUGA_FUZZ", "150"))
+ODD_ENDINGS = st.sampled_from(sorted(ENDINGS))
+ODD_SHAPES = st.sampled_from(
+    [(), (0,), (1,), (4,), (64,), (4, 64), (64, 4), (4, 4), (16, 16), (64, 64), (4, 4, 1, 1), (1, 64)]
+)
+ODD_KINDS = st.sampled_from([torch.float32, torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex64])
+
+
+@settings(max_examples=FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(ODD_ENDINGS, st.tuples(ODD_SHAPES, ODD_KINDS), min_size=1, max_size=7))
+def test_any_parts_load_or_are_one_sentence(
+    tmp_path: Path, parts: dict[str, tuple[tuple[int, ...], torch.dtype]]
+) -> None:
+    tensors = {
+        comfy("blocks.0.self_attn.q") + ending: torch.ones(shape).to(kind) for ending, (shape, kind) in parts.items()
+    }
+    path = save(tmp_path, tensors)
+    try:
+        file = lora.load_lora(path)
+        applied = lora.apply(small_model(), file)
+        lora.merge(small_model(), file)
+        assert applied.used or applied.unused
+    except SakugaError as error:
+        assert "\n" not in str(error) and len(str(error)) < 600
 
 
 # The page
