@@ -2,8 +2,8 @@
 
 import pytest
 
-from sakuga.core.errors import SakugaError
 from sakuga.core.answers import clean
+from sakuga.core.errors import SakugaError
 
 TRIGGER = "MyStyle"
 CAPTION = "MyStyle. a girl runs. A harbour. Medium shot"

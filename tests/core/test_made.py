@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sakuga.core.errors import SakugaError
-from sakuga.core.made import Made, Lora, read_made
+from sakuga.core.made import Lora, Made, read_made
 from sakuga.core.media.clip import write_clip
 from sakuga.core.media.film import frames
 

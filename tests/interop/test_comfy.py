@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sakuga.core.family import MEMBERS, Member, member
-from sakuga.core.made import Made, Lora
+from sakuga.core.made import Lora, Made
 from sakuga.interop.comfy import workflow
 
 # of the stock nodes: what they give, and what each of their linked inputs takes

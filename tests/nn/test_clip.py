@@ -109,5 +109,7 @@ def test_the_real_one_gives_what_the_transformer_takes() -> None:
 
 def test_another_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(official_clip(monkeypatch).model.state_dict(), tmp_path / "clip.pth")
-    with pytest.raises(SakugaError, match=r"clip\.pth is a CLIP of another size, not CLIP's picture encoder; `sakuga models` lists"):
+    with pytest.raises(
+        SakugaError, match=r"clip\.pth is a CLIP of another size, not CLIP's picture encoder; `sakuga models` lists"
+    ):
         load_clip(tmp_path / "clip.pth", facts=replace(SMALL, width=32))

@@ -250,8 +250,12 @@ _VAE_21_FILE = ModelFile("vae", ("wan_2.1_vae.safetensors", "Wan2.1_VAE.pth", "v
 _VAE_22_FILE = ModelFile("vae", ("wan2.2_vae.safetensors", "Wan2.2_VAE.pth", "vae"), 2.8, COMFY_22)
 _TEXT_FILE = ModelFile(
     "text",
-    ("umt5_xxl_fp16.safetensors", "models_t5_umt5-xxl-enc-bf16.pth", "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
-     "text_encoder"),
+    (
+        "umt5_xxl_fp16.safetensors",
+        "models_t5_umt5-xxl-enc-bf16.pth",
+        "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
+        "text_encoder",
+    ),
     11.4,
     COMFY_21,
 )
