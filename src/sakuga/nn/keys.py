@@ -31,6 +31,7 @@ _LAYERS = {
     "ffn.net.0.proj": "ffn.0",
     "ffn.net.2": "ffn.2",
 }
+DIFFUSERS = {**_LAYERS, **_WHOLE}  # what diffusers calls a layer (of a block without its number) -> its official name
 _TABLE = re.compile(r"(?:(blocks\.\d+)\.)?scale_shift_table")
 _LAYER = re.compile(r"(blocks\.\d+)\.(.+)")
 

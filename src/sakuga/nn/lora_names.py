@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .keys import DIFFUSERS
+
 _SELF = tuple(f"self_attn.{p}" for p in "qkvo")
 _CROSS = tuple(f"cross_attn.{p}" for p in ("q", "k", "v", "o", "k_img", "v_img"))
 TARGETS = (*_SELF, *_CROSS, "ffn.0", "ffn.2")  # of every block, where the block has them
@@ -19,38 +21,8 @@ _NORMS = (
     "norm3", "self_attn.norm_q", "self_attn.norm_k", "cross_attn.norm_q", "cross_attn.norm_k", "cross_attn.norm_k_img",
 )  # fmt: skip
 _KOHYA = {name.replace(".", "_"): name for name in (*TARGETS, *_OUTER, *_NORMS)}
-_DIFFUSERS = {
-    "attn1.to_q": "self_attn.q",
-    "attn1.to_k": "self_attn.k",
-    "attn1.to_v": "self_attn.v",
-    "attn1.to_out.0": "self_attn.o",
-    "attn1.norm_q": "self_attn.norm_q",
-    "attn1.norm_k": "self_attn.norm_k",
-    "attn2.to_q": "cross_attn.q",
-    "attn2.to_k": "cross_attn.k",
-    "attn2.to_v": "cross_attn.v",
-    "attn2.to_out.0": "cross_attn.o",
-    "attn2.norm_q": "cross_attn.norm_q",
-    "attn2.norm_k": "cross_attn.norm_k",
-    "attn2.add_k_proj": "cross_attn.k_img",
-    "attn2.add_v_proj": "cross_attn.v_img",
-    "attn2.norm_added_k": "cross_attn.norm_k_img",
-    "ffn.net.0.proj": "ffn.0",
-    "ffn.net.2": "ffn.2",
-    "norm2": "norm3",  # the original's norm2 has no weights: the name is free
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.image_embedder.norm1": "img_emb.proj.0",
-    "condition_embedder.image_embedder.ff.net.0.proj": "img_emb.proj.1",
-    "condition_embedder.image_embedder.ff.net.2": "img_emb.proj.3",
-    "condition_embedder.image_embedder.norm2": "img_emb.proj.4",
-    "proj_out": "head.head",
-}
-_TO_DIFFUSERS = {original: name for name, original in _DIFFUSERS.items()}
-_UNDERSCORED = {name.replace(".", "_"): original for name, original in _DIFFUSERS.items()}
+_TO_DIFFUSERS = {original: name for name, original in DIFFUSERS.items()}
+_UNDERSCORED = {name.replace(".", "_"): original for name, original in DIFFUSERS.items()}
 
 # What may stand before a layer's name; several may, in this order. The expert that it tells, in files that hold both.
 _PREFIXES = {
@@ -102,7 +74,7 @@ def original_name(name: str) -> str:
     block, rest = "", name
     if match := _IN_BLOCK.fullmatch(name):
         block, rest = f"blocks.{match[1]}.", match[2]
-    return block + (_DIFFUSERS.get(rest) or _KOHYA.get(rest) or _UNDERSCORED.get(rest) or rest)
+    return block + (DIFFUSERS.get(rest) or _KOHYA.get(rest) or _UNDERSCORED.get(rest) or rest)
 
 
 def diffusers_name(layer: str) -> str:
