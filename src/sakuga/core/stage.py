@@ -69,9 +69,9 @@ class Stage(Generic[S]):
 
     `version` rises when the same input and settings would give another output. `gives` are tables whose rows of an
     item are replaced; `appends` are tables that only grow. With `context` the items run in this process, one after the
-    other, and share what it returns (a loaded model); else they run in parallel processes, if there are more
-    than `few`. With `parallel` too, as many
-    threads as it says share the context: for work that waits for others, as a server does.
+    other, and share what it returns (a loaded model); else they run in parallel processes, if there are more than
+    `few`. With `parallel` too, as many threads as it says share the context: for work that waits for others, as a
+    server does.
     """
 
     name: str

@@ -40,19 +40,15 @@ SIGN_EVERY = 64  # frames between signs of progress
 
 
 def _items(project: Project, settings: Settings) -> list[Item]:
-    items = []
+    items, retouched = [], {row["item"] for row in project.rows("SELECT item FROM retouch")}
     for row in project.rows("SELECT name, kind, file, folder, frames, fps FROM item ORDER BY name"):
         path = project.path(row["file"])
         if path.is_file():
-            own = row["folder"] is None and not _retouched(project, row["name"])
+            own = row["folder"] is None and row["name"] not in retouched
             looked_at = own and project.settings.export.one_shot  # by export, when it was written
             content = {"sha256": project.sha256(path), "frames": row["frames"], "one_shot": looked_at}
             items.append(Item(KEY + row["name"], content, {**row, "path": str(path), "one_shot": looked_at}))
     return items
-
-
-def _retouched(project: Project, item: str) -> bool:
-    return bool(project.rows("SELECT item FROM retouch WHERE item = ?", item))
 
 
 def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Rows:
@@ -70,30 +66,37 @@ def _work(facts: Mapping[str, Any], settings: Settings, scratch: Scratch) -> Row
 
 
 def _still(path: Path, hashes: list[int]) -> list[Finding]:
-    rgb = read_picture(path)
-    hashes.append(picture_hash(_luma(_fitted(rgb, SIDE))))
-    return _bars([rgb])
+    fitted = _fitted(read_picture(path), SIDE)
+    hashes.append(picture_hash(_luma(fitted)))
+    return _bars([dark_edges(_luma(fitted))], fitted.shape)
 
 
 def _clip(path: Path, facts: Mapping[str, Any], hashes: list[int], scratch: Scratch) -> list[Finding]:
+    """Of each frame its dark edges and a small picture are kept, so that a long clip takes no more memory than it must."""
     broken: list[str] = []
-    rate = float(Fraction(facts["fps"]))
-    small, part, seen = [], max(1, round(PART_SECONDS * rate)), 0
+    small: list[np.ndarray] = []
+    edges: list[tuple[int, int, int, int]] = []
+    shape: tuple[int, ...] = ()
     for index, rgb in media.frames(path, on_error=broken.append):
-        seen += 1
-        small.append(_fitted(rgb, SIDE))
+        fitted = _fitted(rgb, SIDE)
+        luma, shape = _luma(fitted), fitted.shape
+        small.append(cv2.resize(fitted, LOOK_SIZE, interpolation=cv2.INTER_AREA))
+        edges.append(dark_edges(luma))
         if index % HASH_EVERY == 0:
-            hashes.append(picture_hash(_luma(small[-1])))
+            hashes.append(picture_hash(luma))
         if index % SIGN_EVERY == 0:
             scratch.report(0)
-    if broken and seen == facts["frames"]:  # a file that was adopted so
+    if broken and len(small) == facts["frames"]:  # a file that was adopted so
         return [("error", "unreadable", broken[0])]
-    if broken or seen != facts["frames"]:
-        return [("error", "unreadable", f"{seen} of {facts['frames']} frames can be read; export or replace the clip")]
+    if broken or len(small) != facts["frames"]:
+        counted = f"{len(small)} of {facts['frames']}"
+        return [("error", "unreadable", f"{counted} frames can be read; export or replace the clip")]
+    rate = float(Fraction(facts["fps"]))
     told = [] if facts["one_shot"] else _breaks(small, rate)
     if not told and len(small) >= LEAST_SECONDS * rate:
+        part = max(1, round(PART_SECONDS * rate))
         told = _unlike(small[:part], small[-part:])
-    return _bars(small) + told
+    return _bars(edges, shape) + told
 
 
 def _fitted(rgb: np.ndarray, side: int) -> np.ndarray:
@@ -101,11 +104,10 @@ def _fitted(rgb: np.ndarray, side: int) -> np.ndarray:
     return rgb if scale >= 1 else cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _bars(pictures: Sequence[np.ndarray]) -> list[Finding]:
-    height, width = pictures[0].shape[:2]
-    edges = np.array([dark_edges(_luma(_fitted(rgb, SIDE))) for rgb in pictures])
-    height, width = _fitted(pictures[0], SIDE).shape[:2]
-    sides = over_shot(edges, (width, height))
+def _bars(edges: Sequence[tuple[int, int, int, int]], shape: Sequence[int]) -> list[Finding]:
+    """`edges` are those of pictures of `shape` (height, width ...)."""
+    height, width = shape[:2]
+    sides = over_shot(np.array(edges), (width, height))
     pairs = {"above and below": (sides.top, sides.bottom), "left and right": (sides.left, sides.right)}
     told = [f"{min(pair):.0%} {where}" for where, pair in pairs.items() if min(pair) >= LEAST_BAR and sum(pair) < 1]
     if not told:
@@ -122,7 +124,7 @@ def _luma(rgb: np.ndarray) -> np.ndarray:
 def _breaks(small: Sequence[np.ndarray], rate: float) -> list[Finding]:
     step = max(1.0, rate / BREAKS_RATE)
     chosen = [int(k * step) for k in range(int(len(small) / step))]
-    found = breaks([cv2.resize(small[n], LOOK_SIZE, interpolation=cv2.INTER_AREA) for n in chosen])
+    found = breaks([small[n] for n in chosen])
     return [
         (
             "warning",
