@@ -5,7 +5,7 @@ fp8, plain or with a scale, are multiplied out on the way. Nothing in a file is 
 whatever they hold, they load or are one sentence.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -56,14 +56,48 @@ def read_weights(path: Path, device: torch.device | str = "cpu") -> Iterator[tup
 
     The multiplying is done on `device`; what has no scale is still on the CPU.
     """
+    for key, read in open_weights(path, device):
+        yield key, read()
+
+
+def open_weights(path: Path, device: torch.device | str = "cpu") -> list[Entry]:
+    """As `read_weights`, each to be read when it is wanted, in any order."""
     entries = list(_entries(path))
     keys = {key for key, _ in entries}
     scales = {weight: read() for key, read in entries if (weight := _scaled_by(key)) in keys}
+    found: list[Entry] = []
     for key, read in entries:
         if key in scales:
-            yield key, _multiplied(read().to(device), scales[key].to(device), key, path)
+            found.append((key, partial(_read_scaled, read, scales[key], device, key, path)))
         elif not key.endswith(SCALE_NOTES) and _scaled_by(key) not in scales:
-            yield key, read()
+            found.append((key, read))
+    return found
+
+
+def _read_scaled(read: Callable[[], Tensor], scale: Tensor, device: torch.device | str, key: str, path: Path) -> Tensor:
+    return _multiplied(read().to(device), scale.to(device), key, path)
+
+
+def read_rows(path: Path, key: str, rows: Sequence[int]) -> Tensor:
+    """Some rows of a matrix under `path`, multiplied by its scale where it has one. No other row of it is read."""
+    entries = dict(_entries(path))
+    found = torch.stack(list(_rows(path, key, entries[key], rows)))
+    scale = next((read() for name, read in entries.items() if _scaled_by(name) == key), None)
+    if scale is None:
+        return found
+    each = scale.numel() > 1 and scale.dim() > 0
+    return _multiplied(found, scale[list(rows)] if each else scale, key, path)
+
+
+def _rows(path: Path, key: str, read: Callable[[], Tensor], rows: Sequence[int]) -> Iterator[Tensor]:
+    for file in weight_files(path):
+        if file.suffix == ".safetensors" and (info := read_header(file).get(key)):
+            size = info.bytes // max(1, info.shape[0])
+            for row in rows:
+                yield _read(file, key, TensorInfo(info.dtype, info.shape[1:], info.begin + row * size, size))
+            return
+    whole = read()  # of a .pth it is a view of the file
+    yield from (whole[row] for row in rows)
 
 
 def _scaled_by(key: str) -> str:
