@@ -4,6 +4,8 @@ Shapes: T text tokens, D width of the text.
 """
 
 import io
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,19 @@ from official import official
 from random_model import CAPTIONS, make_tiny
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
-from sakuga.nn.text import TIED, TextDoor, clean, load_text, load_tokenizer, pad_text
+from sakuga.nn.device import _available, _granted, free_memory
+from sakuga.nn.text import (
+    HEADROOM,
+    TIED,
+    LayeredDoor,
+    TextDoor,
+    clean,
+    load_text,
+    load_tokenizer,
+    make_text,
+    pad_text,
+    text_config,
+)
 
 FACTS = FAMILY["tiny"].text
 PROMPTS = ["MyStyle. a girl runs along the sea wall", "", "a &amp;amp; b\n\n  c", "a black cat in the rain " * 9]
@@ -156,3 +170,138 @@ def test_no_tokenizer(folder: Path, tmp_path: Path) -> None:
         load_tokenizer(folder / "text_encoder" / "model.safetensors")
     with pytest.raises(SakugaError, match="holds no tokenizer"):
         load_text(FACTS, folder / "text_encoder", tmp_path)
+
+
+# Layer by layer
+
+
+def official_file(folder: Path, suffix: str) -> Path:
+    """Official names, bf16 as the published file has them."""
+    file = folder / f"official{suffix}"
+    state = {key: tensor.bfloat16() for key, tensor in official_encoder().state_dict().items()}
+    torch.save(state, file) if suffix == ".pth" else save_file(state, file)
+    return file
+
+
+def scaled_file(source: Path, folder: Path, dtype: torch.dtype, rows: bool = False) -> Path:
+    """transformers' names, every matrix in fp8 with a scale, one for all or one a row."""
+    stored = {}
+    for key, weight in load_file(source / "text_encoder" / "model.safetensors").items():
+        stored[key] = weight.half()
+        if weight.dim() == 2:
+            most = weight.abs().amax(1) if rows else weight.abs().max()
+            scale = most / torch.finfo(dtype).max
+            stored[key] = (weight / (scale[:, None] if rows else scale)).to(dtype)
+            stored[f"{key.removesuffix('weight')}scale_weight"] = scale
+    file = folder / "scaled.safetensors"
+    save_file(stored | {"spiece_model": torch.frombuffer(bytearray(spiece()), dtype=torch.uint8)}, file)
+    return file
+
+
+def shards(source: Path, folder: Path) -> Path:
+    """A folder of transformers' in two files, layers scattered over both."""
+    weights = load_file(source / "text_encoder" / "model.safetensors")
+    places = {key: f"model-{n % 2 + 1}-of-2.safetensors" for n, key in enumerate(sorted(weights, reverse=True))}
+    for name in set(places.values()):
+        save_file({key: weights[key] for key in places if places[key] == name}, folder / name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    return folder
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("form", [".pth", ".safetensors", "folder", "shards", "e4m3", "e5m2", "e4m3 by row"])
+def test_layer_by_layer_equals_the_whole_to_the_bit(
+    folder: Path, tmp_path: Path, form: str, dtype: torch.dtype
+) -> None:
+    if form.startswith("."):
+        file = official_file(tmp_path, form)
+    elif form.startswith("e"):
+        kind = torch.float8_e5m2 if "e5m2" in form else torch.float8_e4m3fn
+        file = scaled_file(folder, tmp_path, kind, rows="row" in form)
+    else:
+        file = shards(folder, tmp_path) if form == "shards" else folder / "text_encoder"
+    whole, layered = (load_text(FACTS, file, folder / "tokenizer", dtype, layered=layered) for layered in (False, True))
+    wanted = whole.encode(PROMPTS)
+    found = layered.encode(PROMPTS)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, wanted, strict=True))
+    assert all(u.dtype == torch.float32 and u.std() > 0.1 for u in found)
+    assert isinstance(layered, LayeredDoor) and not isinstance(whole, LayeredDoor)
+    layered._layers.ahead = True  # as for a card
+    assert torch.equal(layered.encode(PROMPTS[2:3])[0], wanted[2])  # once more, and alone
+    assert layered.encode([]) == []
+
+
+def test_layers_are_held_one_at_a_time(folder: Path) -> None:
+    door = load_text(FACTS, folder / "text_encoder", folder / "tokenizer", torch.float32, layered=True)
+    held: list[int] = []
+    assert isinstance(door, LayeredDoor)
+    blocks = door._layers.blocks
+
+    def watch(layers: int) -> None:
+        held.append(sum(not next(block.parameters()).is_meta for block in blocks))
+
+    door.encode(PROMPTS, watch)
+    assert held == [1] * (FACTS.layers * len(PROMPTS)) and len(PROMPTS) * door.layers == len(held)
+    assert all(p.is_meta for p in blocks.parameters()) and door.together > 1
+
+
+def test_a_whole_encoder_tells_of_its_layers_too(tiny: TextDoor) -> None:
+    told: list[int] = []
+    tiny.encode(PROMPTS, told.append)
+    assert told == [FACTS.layers] * len(PROMPTS) and tiny.together == 1
+
+
+@pytest.mark.parametrize(("free", "layered"), [(0, True), (HEADROOM, False), (HEADROOM * 0.99, True)])
+def test_what_does_not_fit_well_is_read_by_layers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, free: float, layered: bool
+) -> None:
+    size = 4 * sum(weight.numel() for weight in make_text(text_config(FACTS)).parameters())
+    monkeypatch.setattr("sakuga.nn.text.free_memory", lambda device: round(free * size))
+    door = load_text(FACTS, folder / "text_encoder", folder / "tokenizer", torch.float32)
+    assert isinstance(door, LayeredDoor) is layered
+
+
+@pytest.mark.parametrize("layered", [False, True])
+def test_what_is_no_encoder_is_told_before_it_is_read(folder: Path, tmp_path: Path, layered: bool) -> None:
+    weights = load_file(folder / "text_encoder" / "model.safetensors")
+    lost = weights.pop("encoder.block.1.layer.0.SelfAttention.k.weight")
+    save_file(weights, tmp_path / "less.safetensors")
+    with pytest.raises(SakugaError, match=r"does not fit this model: missing encoder.block.1.layer.0.SelfAttention.k"):
+        load_text(FACTS, tmp_path / "less.safetensors", folder / "tokenizer", torch.float32, layered=layered)
+    official = {"token_embedding.weight": weights["shared.weight"].clone()}
+    save_file(
+        weights | official | {"encoder.block.1.layer.0.SelfAttention.k.weight": lost}, tmp_path / "both.safetensors"
+    )
+    with pytest.raises(
+        SakugaError, match=r"both.safetensors holds shared.weight twice; give the file or folder of one"
+    ):
+        load_text(FACTS, tmp_path / "both.safetensors", folder / "tokenizer", torch.float32, layered=layered)
+
+
+def test_a_layer_that_is_no_numbers_is_named_when_it_is_read(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "text_encoder" / "model.safetensors")
+    weights["encoder.block.1.layer.1.DenseReluDense.wo.weight"][3, 3] = float("nan")
+    save_file(weights, tmp_path / "nan.safetensors")
+    door = load_text(FACTS, tmp_path / "nan.safetensors", folder / "tokenizer", torch.float32, layered=True)
+    with pytest.raises(
+        SakugaError, match=r"no numbers \(NaN or infinite\) in encoder.block.1.layer.1.DenseReluDense.wo"
+    ):
+        door.encode(PROMPTS)
+    assert isinstance(door, LayeredDoor)
+    assert all(p.is_meta for p in door._layers.blocks.parameters())
+    weights["encoder.block.1.layer.1.DenseReluDense.wo.weight"] = torch.zeros(4, 4)
+    save_file(weights, tmp_path / "nan.safetensors")
+    door = load_text(FACTS, tmp_path / "nan.safetensors", folder / "tokenizer", torch.float32, layered=True)
+    with pytest.raises(SakugaError, match=r"encoder.block.1.layer.1.DenseReluDense.wo.weight is \[4, 4\], expected"):
+        door.encode(PROMPTS)
+
+
+def test_free_memory(tmp_path: Path) -> None:
+    assert free_memory(torch.device("cpu")) > 0
+    (tmp_path / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:     2000 kB\n")
+    assert (_available(tmp_path / "meminfo"), _available(tmp_path / "none")) == (2000 * 1024, 0)
+    for most, left in (("max", sys.maxsize), ("5000", 4000), ("500", 0)):
+        (tmp_path / "memory.max").write_text(f"{most}\n")
+        (tmp_path / "memory.current").write_text("1000\n")
+        assert _granted(tmp_path) == left
+    assert _granted(tmp_path / "none") == sys.maxsize

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from sakuga.core.models import of_project
 from sakuga.core.progress import Silent
 from sakuga.core.project import CONFIG, Project, change_config, read_config
 from sakuga.nn.text import load_text
+from sakuga.nn.text_layers import Layers
 from sakuga.nn.vae import load_vae
 from sakuga.stages.cache import Unused, pixels
 
@@ -239,3 +241,77 @@ def test_of_360_captions_an_edited_one_is_one_embedding_and_no_latent(tmp_path: 
         (folder / "137.txt").write_text("MyStyle. a girl runs", "utf-8")
         (key,) = api.cache(project).done
         assert text_file(key) == project.rows("SELECT file FROM cache_entry WHERE key = ?", key)[0]["file"]
+
+
+def by_layers(monkeypatch: pytest.MonkeyPatch, together: int) -> list[int]:
+    """No room for a whole encoder, and `together` tokens at once; returns how many texts each pass takes, to be filled."""
+    passes: list[int] = []
+    encode = Layers.encode
+
+    def counted(self: Layers, rows: Any, watch: Any) -> Any:
+        passes.append(len(rows))
+        return encode(self, rows, watch)
+
+    monkeypatch.setattr("sakuga.nn.text.free_memory", lambda device: 0)
+    monkeypatch.setattr("sakuga.nn.text_layers.TOGETHER_ON_CPU", together)
+    monkeypatch.setattr(Layers, "encode", counted)
+    return passes
+
+
+class Units(Silent):
+    """What progress was told is done."""
+
+    def __init__(self) -> None:
+        self.total, self.done = 0, [0]
+
+    def start(self, what: str, total: int | None, unit: str = "items") -> None:
+        self.total = total or 0
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        assert amount >= 0
+        self.done.append(self.done[-1] + amount)
+
+
+@pytest.mark.parametrize(("together", "processes"), [(100_000, 1), (60, 1), (1, 1), (100_000, 2)])
+def test_captions_are_encoded_in_groups_where_the_encoder_does_not_fit(
+    cached: Project, monkeypatch: pytest.MonkeyPatch, together: int, processes: int
+) -> None:
+    before = {name: data for name, (_, data) in written(cached).items()}
+    remove_all(cached.folder)
+    passes, units = by_layers(monkeypatch, together), Units()
+    api.cache(cached, progress=units, processes=processes)
+    assert {name: data for name, (_, data) in written(cached).items()} == before
+    texts = sum(name.startswith("cache/text") for name in before)
+    assert sum(passes) == texts and (len(passes) == {100_000: 1, 1: texts}.get(together, len(passes)))
+    assert len(passes) in (1, texts) or 1 < len(passes) < texts
+    assert units.done[-1] == units.total == len(before)
+    if together > 60:
+        assert units.done[1:texts] == list(range(1, texts))  # told one by one though they end together
+
+
+def test_captions_that_are_there_are_not_encoded_with_the_others(
+    cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: data for name, (_, data) in written(cached).items()}
+    gone = sorted(name for name in before if name.startswith("cache/text"))[1:4]
+    for name in gone:
+        cached.path(name).unlink()
+    passes = by_layers(monkeypatch, 100_000)
+    assert len(api.cache(cached).done) == 3 and passes == [3]
+    assert {name: data for name, (_, data) in written(cached).items()} == before
+
+
+def test_an_encoder_that_is_damaged_is_read_once_for_all_captions(
+    cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove_all(cached.folder)
+    passes, units = by_layers(monkeypatch, 100_000), Units()
+
+    def broken(self: Layers, name: str) -> Any:
+        raise SakugaError("it became shorter while it was read")
+
+    monkeypatch.setattr(Layers, "_read", broken)
+    summary = api.cache(cached, progress=units)
+    assert len(passes) == 1 and set(summary.failed.values()) == {"it became shorter while it was read"}
+    assert len(summary.failed) == len({s.text for s in encoded_samples(cached)}) + 1 and len(summary.done) == 8
+    assert units.done[-1] == units.total

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,8 @@ class Stage(Generic[S]):
     parallel: Callable[[S], int] = lambda settings: 1
     processes: Callable[[S], int] = lambda settings: 1  # more: the work opens in each what the context else holds
     tell: Callable[[Any], str] = lambda context: ""  # what progress says of the whole so far (tokens, cost)
+    foresee: Callable[[Any, Sequence[Item]], None] = lambda context, todo: None  # tells the context what is coming
+    here: Callable[[Item], bool] = lambda item: False  # with several processes: done before them, in this one
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,20 @@ def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item],
     if stage.context is not None and count > 1:
         from .processes import in_processes
 
-        yield from in_processes(stage.work, settings, todo, scratch, count, progress, heavy=True)
+        here, rest = [i for i in todo if stage.here(i)], [i for i in todo if not stage.here(i)]
+        yield from _in_this_process(stage, project, settings, here, progress)
+        yield from in_processes(stage.work, settings, rest, scratch, count, progress, heavy=True)
         return
+    yield from _in_this_process(stage, project, settings, todo, progress)
+
+
+def _in_this_process(stage: Stage[S], project: Project, settings: S, todo: list[Item], progress: Progress) -> Outcomes:
+    """The outcome of each item. What an item reports beyond its size counts for those after it."""
+    if not todo:
+        return
+    scratch = project.folder / SCRATCH
     context = stage.context(project, settings) if stage.context else None
+    stage.foresee(context, todo)
     reported = [0]
 
     def report(amount: int) -> None:
@@ -223,8 +236,8 @@ def _carry_out(stage: Stage[S], project: Project, settings: S, todo: list[Item],
     )  # fmt: skip
     for item, outcome in outcomes:
         so_far = stage.tell(context)
-        progress.advance(item.size - reported[0], f"{item.title}; {so_far}" if so_far else item.title)
-        reported[0] = 0
+        progress.advance(max(0, item.size - reported[0]), f"{item.title}; {so_far}" if so_far else item.title)
+        reported[0] = max(0, reported[0] - item.size)
         yield item, outcome
     if so_far := stage.tell(context):
         progress.say(f"{stage.name}: {so_far}")

@@ -5,7 +5,7 @@ Shapes: B batch, T text tokens, D width of the text.
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import TextEncoder
-from .weights import brief, fill, read_bytes, read_tensors, read_weights, wanted
+from .device import free_memory
+from .text_layers import TABLE, Layers, compare
+from .weights import brief, fill, open_weights, read_bytes, read_tensors, wanted
 
 Tokenize = Callable[[str], list[int]]  # the end mark included, however long the text
 
 EMBEDDED_TOKENIZER = "spiece_model"  # a tensor of bytes in ComfyUI's files
 TIED = "encoder.embed_tokens.weight"  # the same weights as `shared`
+HEADROOM = 1.25  # what a whole encoder must leave, as a factor of its size: others have the memory too
 _KEYS = (
     (r"^token_embedding\.", "shared."),
     (r"^norm\.", "encoder.final_layer_norm."),
@@ -71,11 +74,21 @@ def clean(prompt: str) -> str:
 
 
 class TextDoor:
-    """`model` is the UMT5EncoderModel, `length` the most tokens of a prompt."""
+    """`model` is the UMT5EncoderModel, `length` the most tokens of a prompt.
+
+    `together` says how many tokens are best given to `encode` in one call; 1: it makes no difference.
+    """
+
+    together = 1
 
     def __init__(self, model: Any, tokenize: Tokenize, length: int) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenize, self.length = tokenize, length
+
+    @property
+    def layers(self) -> int:
+        """What a prompt goes through: the units of `encode`'s `watch`."""
+        return int(self.model.config.num_layers)
 
     def tokens(self, prompt: str) -> list[int]:
         """Token ids, cut to `length`; a text that was cut keeps its end mark."""
@@ -88,14 +101,28 @@ class TextDoor:
         return ids if len(ids) <= self.length else [*ids[: self.length - 1], ids[-1]]
 
     @torch.no_grad()
-    def encode(self, prompts: list[str]) -> list[Tensor]:
-        """An embedding [T, D] in fp32 of each prompt, T its number of tokens.
+    def encode(self, prompts: Sequence[str], watch: Callable[[int], None] = lambda layers: None) -> list[Tensor]:
+        """An embedding [T, D] in fp32 of each prompt, T its number of tokens; `watch` is told of layers (`work`) done.
 
         One prompt at a time: a cached embedding must not depend on what stood beside it in a batch.
         """
-        device = self.model.device
-        ids = [torch.tensor([self.tokens(prompt)], device=device) for prompt in prompts]
-        return [self.model(input_ids=row, attention_mask=torch.ones_like(row))[0][0].float() for row in ids]
+        device, found = self.model.device, []
+        for ids in map(self.tokens, prompts):
+            row = torch.tensor([ids], device=device)
+            found.append(self.model(input_ids=row, attention_mask=torch.ones_like(row))[0][0].float())
+            watch(self.layers)
+        return found
+
+
+class LayeredDoor(TextDoor):
+    """The same door where the encoder does not fit into memory: it is read layer by layer, in every call anew."""
+
+    def __init__(self, model: Any, layers: Layers, tokenize: Tokenize, length: int) -> None:
+        super().__init__(model, tokenize, length)
+        self._layers, self.together = layers, layers.together
+
+    def encode(self, prompts: Sequence[str], watch: Callable[[int], None] = lambda layers: None) -> list[Tensor]:
+        return self._layers.encode([self.tokens(prompt) for prompt in prompts], watch)
 
 
 def pad_text(texts: list[Tensor], length: int) -> Tensor:
@@ -109,31 +136,47 @@ def load_text(
     tokenizer_path: Path | None,
     dtype: torch.dtype = torch.bfloat16,
     device: torch.device | str = "cpu",
+    *,
+    layered: bool | None = None,
 ) -> TextDoor:
     """The encoder of that row from a transformers folder, the official .pth, or a .safetensors in either's names.
 
     `tokenizer_path` is a folder with tokenizer.json or spiece.model, one of these files, or a file of ComfyUI's that
-    carries a tokenizer; None takes the one that `path` carries.
+    carries a tokenizer; None takes the one that `path` carries. `layered` has the encoder read layer by layer whenever
+    texts are encoded; None does so where it does not fit well into the memory that is free.
     """
-    embedded: list[bytes] = []
-    model = make_text(text_config(facts))
+    device, model = torch.device(device), make_text(text_config(facts))
+    entries = open_weights(path, device)
+    weights = {key: transformers_key(key) for key, _ in entries}
+    carried = next((read() for key, read in entries if key == EMBEDDED_TOKENIZER), None)
+    if carried is not None and carried.dtype == torch.uint8:
+        del weights[EMBEDDED_TOKENIZER]
+    named = [(weights[key], read) for key, read in entries if key in weights and key != TIED]
     with wanted(path, "text", facts):
-        fill(model, _weights(path, embedded), path, lambda _: dtype, device)
+        compare([key for key, _ in named], model, path)
+    tokenize = _tokenizer_of(path, tokenizer_path, None if EMBEDDED_TOKENIZER in weights else carried)
+    if not fits_well(model, dtype, device) if layered is None else layered:
+        table = next((key for key, name in weights.items() if name == f"{TABLE}.weight"), "")
+        layers = Layers(model, named, table, path, facts, dtype, device)
+        return LayeredDoor(model, layers, tokenize, facts.length)
+    with wanted(path, "text", facts):
+        fill(model, ((key, read()) for key, read in named), path, lambda _: dtype, device)
     model.encoder.embed_tokens.weight = model.shared.weight
+    return TextDoor(model, tokenize, facts.length)
+
+
+def fits_well(model: Any, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether there is room for the weights of a model, with what computing takes besides."""
+    bytes_ = sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
+    return bytes_ * HEADROOM <= free_memory(device)
+
+
+def _tokenizer_of(path: Path, tokenizer_path: Path | None, carried: Tensor | None) -> Tokenize:
     if tokenizer_path is not None:
-        return TextDoor(model, load_tokenizer(tokenizer_path), facts.length)
-    if not embedded:
+        return load_tokenizer(tokenizer_path)
+    if carried is None:
         raise _no_tokenizer(path)
-    return TextDoor(model, _sentencepiece(embedded[0], path), facts.length)
-
-
-def _weights(path: Path, embedded: list[bytes]) -> Iterator[tuple[str, Tensor]]:
-    """The encoder's tensors under transformers' names; a tokenizer among them goes to `embedded`."""
-    for key, tensor in read_weights(path):
-        if key == EMBEDDED_TOKENIZER and tensor.dtype == torch.uint8:
-            embedded.append(tensor.numpy().tobytes())
-        elif key != TIED:
-            yield transformers_key(key), tensor
+    return _sentencepiece(carried.numpy().tobytes(), path)
 
 
 def load_tokenizer(path: Path) -> Tokenize:

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -62,12 +62,10 @@ def _label(words: str) -> str:
 
 
 def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -> Rows:
-    parts: Parts = scratch.context or _own_parts(*facts["parts"])
     if facts["kind"] == "text":
-        # an encoder that computes in bf16 says nothing that bf16 cannot hold
-        text = parts.text().encode([facts["caption"]])[0].to("cpu", parts.dtype)
-        file, tensors = text_file(facts["key"]), {"text": text}
+        file, tensors = text_file(facts["key"]), {"text": scratch.context.text(facts["caption"], scratch.report)}
     else:
+        parts = scratch.context.parts if scratch.context else _own_parts(*facts["parts"])
         tensors = _encoded(parts, pixels(facts).to(parts.device))
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise SakugaError(f"the VAE gave values of {facts['item']} that are not numbers; look at it, or replace it")
@@ -75,6 +73,57 @@ def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -
     target = scratch.file(file)
     write_encoding(target, facts["key"], tensors)
     return {"cache_entry": [{"key": facts["key"], "kind": facts["kind"], "file": file, "bytes": target.stat().st_size}]}
+
+
+class _Encoders:
+    """The encoders, and the captions that are still to come: an encoder that is read layer by layer takes many at once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.coming: list[str] = []
+        self.found: dict[str, torch.Tensor | SakugaError] = {}
+
+    def foresee(self, items: Sequence[Item]) -> None:
+        self.coming = [item.facts["caption"] for item in items if item.facts["kind"] == "text"]
+
+    def text(self, caption: str, report: Callable[[int], None]) -> torch.Tensor:
+        """A caption's embedding; `report` is told of each caption that is encoded with it."""
+        if caption not in self.found:
+            self._encode(self._group(caption), report)
+        found = self.found.pop(caption)
+        if not self.coming and not self.found:  # it was the last: pictures need the room, in other processes too
+            self.parts.release()
+            torch.cuda.empty_cache()
+        if isinstance(found, SakugaError):
+            raise found
+        return found
+
+    def _group(self, caption: str) -> list[str]:
+        """A caption and those after it, as many as the encoder takes at once."""
+        at = self.coming.index(caption) if caption in self.coming else len(self.coming)
+        self.coming = self.coming[at + 1 :]
+        door = self.parts.text()
+        group, tokens = [caption], len(door.tokens(caption))
+        while self.coming and (tokens := tokens + len(door.tokens(self.coming[0]))) <= door.together:
+            group.append(self.coming.pop(0))
+        return group
+
+    def _encode(self, group: Sequence[str], report: Callable[[int], None]) -> None:
+        door, layers = self.parts.text(), 0
+
+        def watch(done: int) -> None:
+            nonlocal layers
+            before, layers = layers // door.layers, layers + done
+            if len(group) > 1 and (ended := layers // door.layers - before):
+                report(ended)
+
+        try:
+            # an encoder that computes in bf16 says nothing that bf16 cannot hold
+            texts = [text.to("cpu", self.parts.dtype) for text in door.encode(group, watch)]
+        except SakugaError as error:  # of the encoder's file: it would be the same for each of them
+            self.found |= dict.fromkeys(group, error)
+        else:
+            self.found |= zip(group, texts, strict=True)
 
 
 def _encoded(parts: Parts, pixels_BCFHW: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -114,9 +163,9 @@ def _window(facts: Mapping[str, Any]) -> list[int]:
     return resample(times, Fraction(first, fps), fps, facts["frames"], Fraction(after, fps))
 
 
-def _parts(project: Project, settings: CacheSettings) -> Parts:
+def _encoders(project: Project, settings: CacheSettings) -> _Encoders:
     device = pick_device(settings.device)
-    return Parts(project.member, models.of_project(project), device, pick_dtype(None, device))
+    return _Encoders(Parts(project.member, models.of_project(project), device, pick_dtype(None, device)))
 
 
 @lru_cache(maxsize=1)
@@ -142,7 +191,8 @@ def _processes(settings: CacheSettings) -> int:
 
 STAGE = Stage(
     "cache", version=1, takes="sample", gives=("cache_entry",), settings=CacheSettings, items=_items, work=_work,
-    context=_parts, processes=_processes, unit="encodings", keeps=True,
+    context=_encoders, processes=_processes, unit="encodings", keeps=True, foresee=_Encoders.foresee,
+    here=lambda item: item.facts["kind"] == "text",
 )  # fmt: skip
 
 
