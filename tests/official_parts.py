@@ -67,7 +67,8 @@ def official_scheduler(name: str, steps: int, shift: float) -> Any:
         scheduler.set_timesteps(steps, device="cpu", shift=shift)
         return scheduler
     module = official("utils.fm_solvers")
-    scheduler = module.FlowDPMSolverMultistepScheduler(**settings)
+    kind = "sde-dpmsolver++" if name == "dpm++sde" else "dpmsolver++"
+    scheduler = module.FlowDPMSolverMultistepScheduler(algorithm_type=kind, **settings)
     module.retrieve_timesteps(scheduler, device="cpu", sigmas=module.get_sampling_sigmas(steps, shift))
     return scheduler
 

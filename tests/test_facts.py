@@ -43,6 +43,7 @@ ALLOWED = {
     ("interop/musubi_train.py", str(TRAIN_TIMESTEPS), "its time steps"),
     ("interop/optimizers.py", "0.9", "a beta of AdamW"),
     ("core/media/timing.py", str(TRAIN_TIMESTEPS), "the rate of NTSC is 1000/1001 of a whole number"),
+    ("core/media/still.py", str(TRAIN_TIMESTEPS), "milliseconds in a second"),
     ("core/samples/sizes.py", "480", "sizes that people train any model at"),
     ("core/samples/sizes.py", "720", "likewise"),
     ("core/samples/sizes.py", "832", "likewise"),

@@ -605,18 +605,28 @@ def train(
         return run(project, chosen, progress, on_step or (lambda report: None), should_stop)
 
 
-def generate(project: Project, prompt: str, *, progress: Progress | None = None, **settings: Any) -> "Video":
+def generate(
+    project: Project, prompt: str, *, enhanced: bool = False, progress: Progress | None = None, **settings: Any
+) -> "Video":
     """Make a video from a prompt."""
-    return generate_all(project, [PromptLine(prompt)], progress=progress, **settings)[0]
+    return generate_all(project, [PromptLine(prompt)], enhanced=enhanced, progress=progress, **settings)[0]
 
 
 def generate_all(
-    project: Project, prompts: Sequence[PromptLine], *, progress: Progress | None = None, **settings: Any
-) -> "list[Video]":
-    """Make a video of each prompt (`read_prompts` reads a file of them); what is needed is loaded once for all."""
+    project: Project, prompts: Sequence[PromptLine], *, enhanced: bool = False, progress: Progress | None = None,
+    **settings: Any,
+) -> "list[Video]":  # fmt: skip
+    """Make a video of each prompt (`read_prompts` reads a file of them); what is needed is loaded once for all.
+
+    `enhanced` takes the prompts as wishes, of which `enhance` makes the prompts.
+    """
     from .stages.generate import generate as run
 
-    return run(project, prompts, change(project.settings.generate, settings), progress)
+    chosen = change(project.settings.generate, settings)
+    if enhanced:
+        made = enhance(project, [line.text for line in prompts], progress=progress)
+        prompts = [replace(line, text=each.prompt) for line, each in zip(prompts, made, strict=True)]
+    return run(project, prompts, chosen, progress)
 
 
 def again(project: Project, made: "Made", *, progress: Progress | None = None, **settings: Any) -> "Video":

@@ -299,8 +299,8 @@ def test_one_project_is_found_from_the_folders_inside_it(
         (["add", "--remove", "b"], "no film of the project is called 'b'"),
         (["sigmas", "--steps", "0"], "a sampling needs at least 1 step, not 0"),
         (["sigmas", "--shift", "0"], "--shift is a number above 0, not 0"),
-        (["sigmas", "--model", "tiny-experts", "--split", "21"], "--split is a number of steps from 0 to 20, not 21"),
-        (["sigmas", "--model", "tiny", "--split", "2"], "--split is for models of two experts, and Tiny Wan has one"),
+        (["sigmas", "--model", "tiny-experts", "--split", "21"], "a split is a number of steps from 0 to 20, not 21"),
+        (["sigmas", "--model", "tiny", "--split", "2"], "a split is for models of two experts, and Tiny Wan has one"),
         (["sigmas", "--sampler", "uni"], "'uni' is not a sampler; did you mean unipc?"),
         (["sigmas", "--model", "wan2.2-t2v-14b"], "'wan2.2-t2v-14b' is not a model Sakuga knows; did you mean"),
         (["set", "shots.min_secs", "1"], "sakuga.toml: shots.min_secs is not a setting; did you mean min_seconds?"),
@@ -384,7 +384,7 @@ def test_names_with_spaces_quotes_and_other_scripts(sakuga: Sakuga, cached: Proj
     assert Path(run["checkpoints"]["full"]).is_file()
     settings = ("--steps", 1, "--width", 16, "--height", 16, "--frames", 1)
     video = json.loads(sakuga("generate", 'ein "Boot" 🎬', *settings, "-p", home, "--json"))
-    assert Path(video["path"]).name == "ein _Boot_ 🎬-1-1.mp4" and Path(video["path"]).is_file()
+    assert Path(video["path"]).name == "ein _Boot_ 🎬-1-1.png" and Path(video["path"]).is_file()
     (published,) = json.loads(sakuga("publish", "-p", home, "--json"))
     assert Path(published["path"]) == home / "published" / "mein Stil 'ü' 🎬.safetensors"
 

@@ -22,8 +22,8 @@ from sakuga.core.family import FAMILY, VAE_21, VAE_22, Member, Transformer
 from sakuga.nn.condition import FREE, Condition, check_picture, conditioned, from_picture
 from sakuga.nn.denoise import generate_latents
 from sakuga.nn.render import size_for
-from sakuga.nn.samplers import euler
 from sakuga.nn.vae import VaeDoor, load_vae
+from sampled import walk
 
 SMALL_21, SMALL_22 = replace(VAE_21, base_dim=8), replace(VAE_22, base_dim=8, decoder_base_dim=8)
 SHAPE = Transformer(96, 160, 4, 2, 36, 16, 32, freq_dim=32)
@@ -174,8 +174,12 @@ def test_the_pipeline_of_diffusers_gives_the_same(member: Member, vaes: dict[str
     condition = from_picture(member, door, seen[:, :, None], FRAMES, clip_BTD)
     velocity = conditioned(model, condition)
     sigmas = [1.0, 0.9, 0.7, 0.4, 0.0]
-    found = euler(
-        lambda x, t, _: velocity(x, torch.tensor([t]), text_BTD), start, sigmas, [1000 * s for s in sigmas[:-1]]
+    *_, found = walk(
+        "euler",
+        lambda x, t, _: velocity(x, torch.tensor([t]), text_BTD),
+        start,
+        sigmas,
+        [1000 * s for s in sigmas[:-1]],
     )
     assert expected.std() > 0.1, "the comparison would be between zeros"
     # diffusers takes the angles of large timesteps in fp32

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn import samplers
-from sakuga.nn.denoise import StepReport, Transformer, generate_latents, guided
+from sakuga.nn.denoise import Sampling, StepReport, Transformer, generate_latents, sample_all
+from sakuga.nn.guidance import Tricks
 
 TEXT, NEGATIVE = torch.full((1, 3, 4), 0.5), torch.full((1, 3, 4), -0.25)
 NOISE = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -25,26 +27,40 @@ class Fake:
         self.calls = list[tuple[float, float]]()
 
     def __call__(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        assert t.shape == x.shape[:1]
+        assert t.shape == x.shape[:1] == text.shape[:1]
         self.calls.append((t[0].item(), text.mean().item()))
-        return torch.tanh(self.gain * x + text.mean()) + t.view(-1, 1, 1, 1, 1) / 1e4
+        words = text.mean((1, 2)).view(-1, 1, 1, 1, 1)
+        return torch.tanh(self.gain * x + words) + t.view(-1, 1, 1, 1, 1) / 1e4
+
+
+def one_step(fake: Fake, guidance: float, negative: Tensor | None = NEGATIVE, **tricks: Any) -> Tensor:
+    """The velocity of a single step from pure noise, where x = noise - v."""
+    found = generate_latents(
+        {"full": fake}, FAMILY["tiny"], TEXT, negative, noise_BCFHW=NOISE, sampler="euler", steps=1,
+        guidance={"full": guidance}, tricks=Tricks(**tricks),
+    )  # fmt: skip
+    return NOISE - found
 
 
 def test_guidance() -> None:
     fake = Fake()
-    text, negative = fake(NOISE, torch.tensor([500.0]), TEXT), fake(NOISE, torch.tensor([500.0]), NEGATIVE)
-    out = guided(fake, NOISE, 500, TEXT, NEGATIVE, 4)
-    assert out.requires_grad
-    torch.testing.assert_close(out, negative + 4 * (text - negative))
+    text, negative = fake(NOISE, torch.tensor([1000.0]), TEXT), fake(NOISE, torch.tensor([1000.0]), NEGATIVE)
+    torch.testing.assert_close(one_step(fake, 4), negative + 4 * (text - negative))
 
 
 def test_guidance_of_one_makes_no_negative_pass() -> None:
     fake = Fake()
-    out = guided(fake, NOISE, 500, TEXT, None, 1)
+    out = one_step(fake, 1, None)
     assert len(fake.calls) == 1
-    assert torch.equal(out, fake(NOISE, torch.tensor([500.0]), TEXT))
+    torch.testing.assert_close(out, fake(NOISE, torch.tensor([1000.0]), TEXT))
     with pytest.raises(SakugaError, match="guidance 4 needs a negative prompt"):
-        guided(fake, NOISE, 500, TEXT, None, 4)
+        one_step(fake, 4, None)
+
+
+def test_both_passes_at_once_are_the_same_numbers() -> None:
+    fake, both = Fake(), Fake()
+    torch.testing.assert_close(one_step(both, 4, batched=True), one_step(fake, 4))
+    assert (len(fake.calls), len(both.calls)) == (2, 1)
 
 
 @pytest.mark.parametrize("sampler", list(samplers.SAMPLERS))
@@ -108,6 +124,17 @@ class Loads(Mapping[str, Transformer]):
 
     def __len__(self) -> int:
         return 2
+
+
+def test_each_expert_is_loaded_once_for_many_videos() -> None:
+    member, experts = FAMILY["tiny-experts"], Loads()
+    noises = [NOISE, NOISE.flip(-1), -NOISE]
+    samplings = [Sampling(member, TEXT, NEGATIVE, noise_BCFHW=noise, steps=6, shift=5) for noise in noises]
+    sample_all(samplings, experts)
+    assert experts.loaded == ["high", "low"]
+    for noise, sampling in zip(noises, samplings, strict=True):
+        alone = generate_latents(Loads(), member, TEXT, NEGATIVE, noise_BCFHW=noise, steps=6, shift=5)
+        assert torch.equal(sampling.x_BCFHW, alone)
 
 
 def test_one_expert_is_in_memory_at_a_time() -> None:

@@ -8,6 +8,7 @@ from official_parts import official_scheduler
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY
 from sakuga.nn import samplers
+from sampled import walk
 
 SETTINGS = [(1, 5.0), (2, 5.0), (3, 1.0), (6, 5.0), (14, 8.0), (15, 3.0), (20, 7.0), (40, 12.0), (50, 5.0)]
 
@@ -33,13 +34,26 @@ def test_every_step_equals_the_official_one(name: str, steps: int, shift: float)
     for t in theirs.timesteps:
         y = theirs.step(velocity(y, float(t)), t, y, return_dict=False)[0]
         expected.append(y)
-    ours: list[Tensor] = []
     schedule = samplers.sigmas(name, steps, shift), samplers.timesteps(name, steps, shift)
-    end = samplers.sample(name, velocity, x, *schedule, on_step=lambda i, x, x0: ours.append(x))
-    assert len(ours) == steps
-    assert torch.equal(ours[-1], end)
+    ours = walk(name, velocity, x, *schedule)
     for step, (a, b) in enumerate(zip(ours, expected, strict=True)):
         assert torch.equal(a, b), f"step {step} differs by {(a - b).abs().max():.1e}"
+
+
+@pytest.mark.parametrize(("steps", "shift"), SETTINGS)
+def test_the_stochastic_sampler_equals_the_official_one_given_the_same_noise(steps: int, shift: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, *noise = torch.randn(steps + 1, 1, 4, 3, 6, 8, generator=generator)
+    theirs = official_scheduler("dpm++sde", steps, shift)
+    schedule = samplers.sigmas("dpm++sde", steps, shift), samplers.timesteps("dpm++sde", steps, shift)
+    assert schedule[1] == theirs.timesteps.tolist()
+    ours, y = walk("dpm++sde", velocity, x, *schedule, noise.__getitem__), x
+    for t, fresh, found in zip(theirs.timesteps, noise, ours, strict=True):
+        y = theirs.step(velocity(y, float(t)), t, y, variance_noise=fresh, return_dict=False)[0]
+        torch.testing.assert_close(found, y, atol=2e-6, rtol=2e-6)
+    assert steps == 1 or not torch.equal(
+        ours[-1], walk("dpm++sde", velocity, x, *schedule, noise[::-1].__getitem__)[-1]
+    )
 
 
 def test_six_steps_at_shift_five() -> None:
@@ -49,16 +63,14 @@ def test_six_steps_at_shift_five() -> None:
 
 @pytest.mark.parametrize("name", list(samplers.SAMPLERS))
 def test_a_straight_flow_is_followed_exactly(name: str) -> None:
-    """To one clean x, v = e - x is constant: every sampler must end on x, and estimate it at every step."""
+    """To one clean x every velocity is (y - x) / sigma: every sampler must end on x."""
     x, e = torch.randn(2, 8), torch.randn(2, 8)
-    estimates: list[Tensor] = []
     schedule = samplers.sigmas(name, 7, 5), samplers.timesteps(name, 7, 5)
     first = schedule[0][0]
-    start = (1 - first) * x + first * e
-    end = samplers.sample(name, lambda y, t, i: e - x, start, *schedule, lambda i, y, x0: estimates.append(x0))
+    *_, end = walk(
+        name, lambda y, t, i: (y - x) / schedule[0][i], (1 - first) * x + first * e, *schedule, lambda i: e.flip(0)
+    )  # fmt: skip
     torch.testing.assert_close(end, x, atol=1e-5, rtol=0)
-    for estimate in estimates:
-        torch.testing.assert_close(estimate, x, atol=1e-5, rtol=0)
 
 
 def test_euler_schedule() -> None:
@@ -72,7 +84,7 @@ def test_euler_schedule() -> None:
 
 def test_euler_steps() -> None:
     x = torch.ones(1, 2)
-    end = samplers.sample("euler", lambda x, t, i: x * t, x, [1.0, 0.5, 0.0], [1.0, 0.5])
+    *_, end = walk("euler", lambda x, t, i: x * t, x, [1.0, 0.5, 0.0], [1.0, 0.5])
     assert end.tolist() == [[0.375, 0.375]]  # 1 - .5 * 1 = .5; .5 - .5 * .25 = .375
 
 

@@ -8,6 +8,7 @@ import pytest
 from chat_server import Play, serving
 from sakuga import api, cli
 from sakuga.core.errors import Halt, SakugaError
+from sakuga.core.made import read_made
 from sakuga.core.project import Project
 from sakuga.stages.enhance import question
 
@@ -66,3 +67,17 @@ def test_the_command(empty: Project, server: tuple[Play, str], capsys: pytest.Ca
     assert made["wish"] == "a girl runs" and made["prompt"].startswith("MyStyle. a girl in a red coat")
     assert cli.run(["enhance", *at]) == 1
     assert 'give a wish in a few words: `sakuga enhance "a girl runs along the sea wall"`' in capsys.readouterr().err
+
+
+def test_generate_makes_the_prompt_first_when_it_is_asked_to(
+    cached: Project, server: tuple[Play, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server[0].answer = "A boat lies still. Long shot."
+    with (cached.folder / "sakuga.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[enhance]\nurl = "{server[1]}"\nmodel = "joycaption"\n')
+    size = ["--width", "32", "--height", "32", "--frames", "1", "--steps", "1", "--lora", "none"]
+    assert cli.run(["generate", "a boat", "--enhance", *size, "--project", str(cached.folder)]) == 0
+    said = capsys.readouterr().out
+    assert "MyStyle. A boat lies still. Long shot." in said
+    (made,) = (cached.folder / "generated").iterdir()
+    assert read_made(made).prompt == "MyStyle. A boat lies still. Long shot."

@@ -133,6 +133,10 @@ def test_a_lora_of_another_model_is_refused(
         ({"sampler": "dpm"}, "sampler = 'dpm'"),
         ({"device": "cuda:9"}, "device 'cuda:9' is not there"),
         ({"device": "tpu"}, "device 'tpu' is not known; use cpu, cuda or cuda:0"),
+        ({"guidance": (1, 2)}, "2 numbers for guidance, and Tiny Wan has 1 expert; give one number, or one for each"),
+        ({"skip_layers": (1, 64)}, "skip_layers names layer 64, and Tiny Wan has 0 to "),
+        ({"split": 1}, "a split is for models of two experts, and Tiny Wan has one; leave it out"),
+        ({"attention": "sage"}, "attention = 'sage' needs the package sageattention and an NVIDIA card"),
     ],
 )
 def test_what_cannot_be_done_is_a_sentence(cached: Project, settings: dict[str, Any], words: str) -> None:
@@ -144,6 +148,41 @@ def test_the_high_expert_hands_over_to_the_low_one(experts: Project) -> None:
     video = generate(experts, steps=6)
     assert video.experts == ["high"] * 2 + ["low"] * 4  # at shift 3: 999 937 | 857 749 599 374
     assert video.loras == {}
+
+
+def test_experts_take_turns_as_they_are_told(experts: Project) -> None:
+    video = generate(experts, steps=6, split=4)
+    assert video.experts == ["high"] * 4 + ["low"] * 2 and video.outside == (3, 4)
+    assert generate(experts, steps=6).outside == ()
+    with pytest.raises(SakugaError, match="a split is a number of steps from 0 to 2, not 3"):
+        generate(experts, split=3)
+
+
+def test_each_expert_has_its_own_guidance(experts: Project) -> None:
+    one, both = film(experts, steps=6, guidance=3.0), film(experts, steps=6, guidance=(3.0, 3.0))
+    assert (
+        one == both
+        and len({one, film(experts, steps=6, guidance=(2, 3)), film(experts, steps=6, guidance=(3, 2))}) == 3
+    )
+
+
+def test_steps_that_took_an_earlier_velocity_are_told(cached: Project) -> None:
+    video = generate(cached, steps=20, reuse=9.0)
+    assert video.reused and {1, 2, 20}.isdisjoint(video.reused) and generate(cached, steps=20).reused == ()
+
+
+def test_a_still_is_a_picture_and_a_video_what_it_is_asked_to_be(cached: Project, tmp_path: Path) -> None:
+    assert generate(cached, frames=1).path.name == "MyStyle. a boat-1-1.png"
+    folder = generate(cached, format="png").path
+    assert folder.name == "MyStyle. a boat-1-2" and sorted(p.name for p in folder.iterdir()) == [
+        f"{n:04d}.png" for n in range(1, 6)
+    ]
+    assert generate(cached, format="webp").path.name == "MyStyle. a boat-1-3.webp"
+    asked = generate(cached, out=str(tmp_path / "x.webp"), format="png").path
+    assert asked == tmp_path / "x" and asked.is_dir()
+    assert generate(cached, out=str(tmp_path / "y")).path == tmp_path / "y.mp4"
+    assert generate(cached, out=str(asked / "z.mp4"), frames=1).path.suffix == ".mp4"
+    assert generate(cached, out=str(tmp_path / "x.png"), format="png").path == asked, "a folder of pictures is replaced"
 
 
 def test_what_the_high_expert_left_stands_beside_the_video(experts: Project, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from sakuga import api, cli
 from sakuga.core.errors import SakugaError
@@ -42,16 +43,79 @@ def test_a_lora_is_found_by_what_it_holds(cached: Project) -> None:
 
 def test_what_another_project_cannot_make_is_a_sentence(experts: Project) -> None:
     made = read_made(api.generate(experts, "a boat", lora="none", **SMALL).path)
-    assert set(made.experts) == {"high", "low"} and as_settings(experts, made)["guidance"] is None
+    assert set(made.experts) == {"high", "low"}
     with pytest.raises(
         SakugaError, match="it was made with tiny and this project is for tiny-experts; open a project of that"
     ):
         api.again(experts, made.model_copy(update={"model": "tiny"}))
-    uneven = made.model_copy(update={"guidance": {"high": 2.0, "low": 1.0}})
-    with pytest.raises(
-        SakugaError, match="it was made with a guidance of its own for each expert, which cannot be asked"
-    ):
-        api.again(experts, uneven)
+
+
+def test_all_that_was_asked_for_is_asked_for_again(
+    experts: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {
+        "guidance": (4.0, 2.5), "split": 1, "cfg_zero": True, "skip_layers": (1,), "skip_to": 0.8, "reuse": 0.2,
+        "enhance_video": 2.0, "batched": True, "sampler": "dpm++sde", "anti_3d": True,
+    }  # fmt: skip
+    made = read_made(api.generate(experts, "a boat", lora="none", **SMALL | asked).path)
+    assert made.guidance == {"high": 4.0, "low": 2.5} and made.experts == ["high", "low", "low"]
+    assert made.negative.endswith("Unity, Unreal, CGI, bad quality")
+    assert made.more == {
+        "split": 1, "cfg_zero": True, "skip_layers": [1], "skip_to": 0.8, "reuse": 0.2, "enhance_video": 2.0, "batched": True
+    }  # fmt: skip
+    again = api.again(experts, made, out=str(tmp_path / "again.mp4"))
+    assert read_made(again.path) == made
+    Path(tmp_path / "a.webp").write_bytes(
+        api.generate(experts, "a boat", lora="none", format="webp", **SMALL).path.read_bytes()
+    )
+    at = ["--project", str(experts.folder)]
+    assert cli.run(["show", str(tmp_path / "a.webp"), "--again", "--json", *at]) == 0
+    assert json.loads(capsys.readouterr().out)["path"].endswith(".webp")
+    assert cli.run(["show", str(again.path), "--workflow", str(tmp_path / "w.json")]) == 0
+    said = capsys.readouterr().out
+    assert "not in the workflow: batched, cfg_zero, enhance_video, reuse, skip_layers, skip_to" in " ".join(
+        said.split()
+    )
+    asked = [
+        "generate",
+        "a boat",
+        "--lora",
+        "none",
+        "--split",
+        "3",
+        "--steps",
+        "6",
+        "--reuse",
+        "9",
+        "--guidance",
+        "4",
+        "3",
+    ]
+    assert cli.run([*asked, "--width", "32", "--height", "32", "--frames", "5", *at]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "steps 3 ran an expert outside the noise levels it is trained on (`sakuga sigmas` shows them)" in said
+
+
+def test_few_steps_and_what_is_given_beside_them(experts: Project) -> None:
+    made = read_made(api.generate(experts, "a boat", lora="none", **SMALL | {"steps": None}, few_steps=True).path)
+    assert (made.steps, made.shift, made.sampler) == (4, 5.0, "euler")
+    assert made.guidance == {"high": 1.0, "low": 1.0} and made.more == {}
+    made = read_made(api.generate(experts, "a boat", lora="none", **SMALL, few_steps=True, guidance=2).path)
+    assert (made.steps, made.guidance["low"]) == (3, 2.0)
+
+
+@pytest.mark.parametrize(("name", "frames"), [("a.webp", 5), ("a.png", 1), ("a", 5)])
+def test_pictures_tell_it_too(cached: Project, tmp_path: Path, name: str, frames: int) -> None:
+    asked = SMALL | {"frames": frames, "negative": "模糊 und böse", "out": str(tmp_path / name)}
+    video = api.generate(cached, "ein Mädchen läuft", lora="none", format="png" if name == "a" else None, **asked)
+    assert video.path == tmp_path / name
+    files = sorted(video.path.iterdir()) if video.path.is_dir() else [video.path]
+    with Image.open(files[0]) as picture:
+        assert picture.size == (32, 32) and len(files) * getattr(picture, "n_frames", 1) == frames
+    made = read_made(video.path)
+    assert (made.prompt, made.negative, made.frames) == ("ein Mädchen läuft", "模糊 und böse", frames)
+    assert read_made(files[-1]) == made
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_the_command(cached: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,14 +21,15 @@ def show_video(
     """Say what a video of `sakuga generate` was made from.
 
     Args:
-        file: The video
+        file: The video, the picture, or the folder of pictures
     """
     from ..core.made import read_made
 
     made = read_made(file)
     if again:
         with common.open() as project, out.progress() as progress:
-            video = api.again(project, made, progress=progress)
+            kind = {".webp": "webp", ".png": "png", "": "png"}.get(file.suffix.lower(), "mp4")
+            video = api.again(project, made, progress=progress, format=kind)
         if common.json:
             out.print_json({"path": video.path})
         else:
@@ -44,12 +45,14 @@ def show_video(
     if common.json:
         out.print_json(made.model_dump(mode="json"))
         return
-    told = made.model_dump(mode="json", exclude={"experts", "loras"}, exclude_none=True, exclude_defaults=True)
-    out.table(("", ""), [(name, _plain(value)) for name, value in told.items()])
+    told = made.model_dump(mode="json", exclude={"experts", "loras", "more"}, exclude_none=True, exclude_defaults=True)
+    out.table(("", ""), [(name, _plain(value)) for name, value in (told | made.more).items()])
     for lora in made.loras:
         out.say(f"LoRA: {lora.file} at {lora.strength:g} for {lora.expert} (sha256 {lora.sha256[:12]})")
     if workflow is not None:
         out.say(f"{workflow} is a workflow for ComfyUI; its noise is another, so is the video, all else is the same")
+        if left_out := sorted(made.more.keys() - {"split"}):
+            out.say(f"not in the workflow: {', '.join(left_out)}")
 
 
 def _plain(value: object) -> str:

@@ -2,9 +2,12 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from .. import api
 from ..core import family
@@ -67,6 +70,7 @@ class _Stop:
 @app.command
 def generate(
     prompts: list[str] | None = None, *, file: Path | None = None,
+    enhance: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[s.GenerateSettings | None, Options] = None, common: Common = HERE,
 ) -> None:  # fmt: skip
     """Make a video of each prompt, with the project's LoRA.
@@ -74,24 +78,35 @@ def generate(
     Args:
         prompts: What should be seen
         file: A file of prompts, one to a line, each with its own --w --h --f --d (seed) --s (steps) where it needs them
+        enhance: Let the server of [enhance] make a long prompt of each first
     """
     lines = [PromptLine(words) for words in prompts or ()] + (api.read_prompts(file) if file else [])
     if not lines:
         raise SakugaError('say what should be seen: `sakuga generate "a girl runs along the sea wall"`, or give --file')
     with common.open() as project, show.progress() as progress:
-        videos = api.generate_all(project, lines, progress=progress, **s.given(settings))
+        videos = api.generate_all(project, lines, enhanced=enhance, progress=progress, **s.given(settings))
     if common.json:
         show.print_json([asdict(video) for video in videos] if len(lines) > 1 else asdict(videos[0]))
         return
     for video in videos:
         worn = ", ".join(dict.fromkeys(lora.path.stem for loras in video.loras.values() for lora in loras)) or "none"
         show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
+        if enhance:
+            show.say(f"  {video.prompt}")
+        if video.outside:
+            show.say(f"  steps {_numbers(video.outside)} ran an expert {UNTRAINED} (`sakuga sigmas` shows them)")
+        if video.reused:
+            show.say(f"  {len(video.reused)} of {len(video.experts)} steps took an earlier velocity again")
         if video.handover:
             show.say(f"{video.handover} (what the high expert had in mind at the hand-over)")
     if videos[0].merge_loss is not None:
         show.say(f"merged; rounding to the weights' type took {videos[0].merge_loss:.2%} of what the LoRAs add")
     for key in videos[0].unused:
         show.say(f"not used of the LoRA: {key}")
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 @app.command
@@ -117,7 +132,7 @@ def sigmas(
         model: The model (that of the project by default)
         steps: Sampling steps (the model's own by default)
         shift: Shift (the model's own by default)
-        sampler: unipc, dpm++ or euler
+        sampler: unipc, dpm++, dpm++sde or euler
         split: Steps given to the high expert by hand, as other programs ask for it (by the boundary by default)
     """
     from ..nn import samplers
@@ -127,7 +142,7 @@ def sigmas(
         raise SakugaError(f"--shift is a number above 0, not {shift:g}")
     how = sampler, member.steps if steps is None else steps, shift or member.shift
     times, levels = samplers.timesteps(*how), samplers.sigmas(*how)
-    experts = samplers.split(times, member) if split is None else _by_hand(member, split, len(times))
+    experts = samplers.split(times, member) if split is None else samplers.by_hand(member, split, len(times))
     outside = samplers.outside(times, experts, member)
     high = sum(name == member.experts[0].name for name in experts) if member.boundary else 0
     if common.json:
@@ -140,12 +155,3 @@ def sigmas(
         ("step ", "timestep ", "sigma ", "expert", ""),
         ((n + 1, f"{t:g}", f"{sigma:.4f}", e, UNTRAINED if n in outside else "") for n, (t, sigma, e) in rows),
     )
-
-
-def _by_hand(member: family.Member, high: int, steps: int) -> list[str]:
-    """The expert of each step when the first `high` go to the high expert."""
-    if len(member.experts) < 2:
-        raise SakugaError(f"--split is for models of two experts, and {member.title} has one")
-    if not 0 <= high <= steps:
-        raise SakugaError(f"--split is a number of steps from 0 to {steps}, not {high}")
-    return [member.experts[0].name] * high + [member.experts[1].name] * (steps - high)

@@ -20,6 +20,8 @@ NEGATIVE_PROMPT = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
     "杂乱的背景，三条腿，背景人很多，倒着走"
 )
+# What makers of drawn styles add to it.
+NEGATIVE_3D = ", 3D, MMD, MikuMikuDance, SFM, Source Filmmaker, Blender, Unity, Unreal, CGI, bad quality"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,19 @@ class ModelFile:
     gigabytes: float
     source: str
     licence: str = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class FewSteps:
+    """How models that were taught to need few steps are sampled, by a LoRA of that kind as a rule ("lightning")."""
+
+    steps: int
+    shift: float
+    guidance: float
+    sampler: str
+
+
+FEW_STEPS = FewSteps(steps=4, shift=5.0, guidance=1.0, sampler="euler")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from . import family
 from .errors import SakugaError
+from .media.still import PICTURES, read_comment
 from .project import Project
-from .settings import explain
+from .settings import GenerateSettings, explain
 
 NAME = "sakuga"  # by which the comment is known for ours
+# Settings of `generate` that stand in a recipe as they were given.
+SAME = (
+    "negative", "seed", "width", "height", "frames", "steps", "shift", "sampler", "image", "precision", "merge", "note",
+)  # fmt: skip
+# Those that stand in it only where they are not as by default: they are seldom used, and change the numbers.
+MORE = (
+    "split", "batched", "cfg_zero", "skip_layers", "skip_from", "skip_to", "enhance_video", "reuse", "attention",
+)  # fmt: skip
 
 
 class Lora(BaseModel):
@@ -52,6 +61,7 @@ class Made(BaseModel):
     precision: str | None = None
     merge: bool = False
     note: str = ""
+    more: dict[str, Any] = {}  # settings of `generate` beside these, where they are not as by default
 
     @property
     def member(self) -> family.Member:
@@ -67,22 +77,33 @@ class Made(BaseModel):
         return json.dumps({NAME: self.model_dump(mode="json")}, ensure_ascii=False, sort_keys=True)
 
 
+def more_of(settings: GenerateSettings) -> dict[str, Any]:
+    """What `Made.more` holds of these settings."""
+    return settings.model_dump(mode="json", include=set(MORE), exclude_defaults=True)
+
+
 def read_made(path: Path) -> Made:
-    """What a video of ours says of itself. Raises SakugaError where it says nothing, or nothing that makes sense."""
+    """What a video or picture of ours says of itself; of a folder of pictures, the first. Raises SakugaError where it says
+    nothing, or nothing that makes sense."""
+    if path.is_dir():
+        path = min(path.glob("*.png"), default=path / "no picture in it")
     try:
-        with av.open(str(path)) as container:
-            comment = container.metadata.get("comment", "")
+        told = _told(read_comment(path) if path.suffix in PICTURES else _video_comment(path))
     except FileNotFoundError as error:
         raise SakugaError(f"{path} is not there; give a video that `sakuga generate` made") from error
     except (av.FFmpegError, OSError) as error:
         raise SakugaError(f"{path} is not a video that can be read; give one that `sakuga generate` made") from error
-    told = _told(comment)
     if told is None:
         raise SakugaError(f"{path.name} does not say what it was made from; only videos of `sakuga generate` do")
     try:
         return Made.model_validate(told)
     except ValidationError as error:
         raise SakugaError(f"{path.name} was made by another version: {explain(error, Made)}") from error
+
+
+def _video_comment(path: Path) -> str:
+    with av.open(str(path)) as container:
+        return container.metadata.get("comment", "")
 
 
 def _told(comment: str) -> Any:
@@ -99,27 +120,10 @@ def as_settings(project: Project, made: Made) -> dict[str, Any]:
         raise SakugaError(
             f"it was made with {made.model} and this project is for {project.member.name}; open a project of that model"
         )
-    guidance = set(made.guidance.values())
-    own = all(made.guidance.get(e.name) == e.guidance for e in project.member.experts)
-    if len(guidance) > 1 and not own:
-        raise SakugaError("it was made with a guidance of its own for each expert, which cannot be asked for yet")
     loras = [f"{_found(project, lora)}:{lora.strength:g}:{lora.expert}" for lora in made.loras]
-    same = (
-        "negative",
-        "seed",
-        "width",
-        "height",
-        "frames",
-        "steps",
-        "shift",
-        "sampler",
-        "image",
-        "precision",
-        "merge",
-        "note",
-    )
-    told = {name: getattr(made, name) for name in same}
-    return told | {"lora": tuple(loras) or ("none",), "guidance": None if own else guidance.pop()}
+    guidance = tuple(made.guidance[e.name] for e in project.member.experts)
+    told = {name: getattr(made, name) for name in SAME} | made.more
+    return told | {"lora": tuple(loras) or ("none",), "guidance": guidance}
 
 
 def _found(project: Project, lora: Lora) -> Path:

@@ -428,27 +428,61 @@ class GenerateSettings(Settings):
     strength: float = setting(1.0, "Strength of those LoRAs that have none of their own")
     merge: bool = setting(False, "Fold the LoRAs into the weights: faster steps, and what rounding costs is told")
     negative: str = setting(family.NEGATIVE_PROMPT, "What should not be seen")
+    anti_3d: bool = setting(False, "Nor should 3D rendering: words for it are added to the negative prompt")
     image: str | None = setting(None, "A picture that the video starts from; its shape gives width and height")
     width: int | None = setting(None, "Width", unit="pixels", ge=16)
     height: int | None = setting(None, "Height", unit="pixels", ge=16)
     frames: int | None = setting(None, "Frames, rounded down to what the model takes", unit="frames", ge=1)
+    few_steps: bool = setting(
+        False, "Sample as models taught to need few steps want it: 4 steps, guidance 1, shift 5, euler; what is given goes "
+        "before",
+    )  # fmt: skip
     steps: int | None = setting(None, "Sampling steps", ge=1, le=1000)
     shift: float | None = setting(None, "Shift of the noise levels", gt=0)
-    guidance: float | None = setting(None, "Guidance, for every expert", ge=0)
-    sampler: Literal["unipc", "dpm++", "euler"] = setting("unipc", "Sampler")
+    guidance: tuple[Annotated[float, Field(ge=0)], ...] | None = setting(
+        None, "Guidance: one number for every expert, or one for each, the high one first", min_length=1
+    )
+    sampler: Literal["unipc", "dpm++", "dpm++sde", "euler"] | None = setting(None, "Sampler; unipc by default")
+    split: int | None = setting(
+        None,
+        "How many steps the high expert takes; by the model's boundary by default (`sakuga sigmas` shows it)",
+        ge=0,
+    )
+    batched: bool = setting(False, "Both passes of guidance at once: faster for small videos, and takes more memory")
+    cfg_zero: bool = setting(False, "CFG-Zero*: guidance measured from the fitting negative, and no first step")
+    skip_layers: tuple[Annotated[int, Field(ge=0)], ...] = setting(
+        (), "Layers that the negative pass leaves out (skip-layer guidance), as 9 of 30 or 40"
+    )
+    skip_from: float = setting(0.1, "From which share of the steps on they are left out", ge=0, le=1)
+    skip_to: float = setting(0.9, "Up to which share of the steps", ge=0, le=1)
+    enhance_video: float = setting(
+        0.0, "Enhance-A-Video: weight of what stands in other frames, 1 to 4 where wanted", ge=0
+    )
+    reuse: float = setting(
+        0.0,
+        "EasyCache: steps take an earlier velocity again until it may be off by this share; 0.05 where wanted",
+        ge=0,
+    )
+    attention: Literal["torch", "sage"] = setting(
+        "torch", "What computes attention: sage is SageAttention, where installed"
+    )
     seed: int = setting(1, "Seed of the noise", ge=0)
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
     handover: bool = setting(
         True, "With two experts, also save what the high one had in mind when the low one took over", affects=False
     )
+    format: Literal["mp4", "webp", "png"] | None = setting(
+        None, "What is written: by the ending of out, else mp4, and png of a single frame; png of more is a folder of them",
+        affects=False,
+    )  # fmt: skip
     out: str | None = setting(None, "Where the video goes; derived from the prompt", affects=False)
     note: str = setting("", "Words of yours that stand in the video's file beside its recipe", affects=False)
 
-    @field_validator("lora", mode="before")
+    @field_validator("lora", "guidance", "skip_layers", mode="before")
     @classmethod
-    def _one_or_several(cls, lora: Any) -> Any:
-        return (lora,) if isinstance(lora, str) else lora
+    def _one_or_several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str | int | float) else given
 
 
 class EnhanceSettings(ServerWay):

@@ -13,7 +13,7 @@ from ..core.made import Made
 Node = dict[str, Any]
 Link = list[Any]  # [number of a node, which of its outputs]
 
-SAMPLERS = {"unipc": "uni_pc", "dpm++": "dpmpp_2m", "euler": "euler"}
+SAMPLERS = {"unipc": "uni_pc", "dpm++": "dpmpp_2m", "dpm++sde": "dpmpp_2m_sde", "euler": "euler"}
 SCHEDULER = "simple"  # evenly spaced before the shift, as ours
 END = 10_000  # a step beyond the last
 

@@ -9,6 +9,7 @@ Shapes: B batch, C channels, F frames or latent frames, H W size, T image tokens
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,15 +53,15 @@ class Condition:
 FREE = Condition()  # words alone
 
 
-def conditioned(transformer: Callable[..., Tensor], condition: Condition) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def conditioned(transformer: Callable[..., Tensor], condition: Condition) -> Callable[..., Tensor]:
     """The transformer as a function of latents, timestep [B] and text alone."""
     if condition is FREE:
         return transformer
 
-    def velocity(x_BCFHW: Tensor, t_B: Tensor, text_BTD: Tensor) -> Tensor:
+    def velocity(x_BCFHW: Tensor, t_B: Tensor, text_BTD: Tensor, **how: Any) -> Tensor:
         x_BCFHW, t = condition.keep(x_BCFHW), condition.times(t_B, x_BCFHW.shape[2])
         beside = (_of_batch(given, len(x_BCFHW)) for given in (condition.image_BCFHW, condition.clip_BTD))
-        return transformer(x_BCFHW, t, text_BTD, *beside)
+        return transformer(x_BCFHW, t, text_BTD, *beside, **how)
 
     return velocity
 

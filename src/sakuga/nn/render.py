@@ -3,7 +3,7 @@
 Shapes: T text tokens, D width of the text; B batch, C channels, F latent frames or frames, H W size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import sqrt
 
@@ -15,9 +15,11 @@ from ..core.errors import SakugaError
 from ..core.family import Member
 from ..core.media.fit import fit
 from ..core.media.picture import read_picture
+from . import samplers
 from .condition import FREE, Condition, from_picture
-from .denoise import StepReport, Transformers, generate_latents
+from .denoise import Sampling, StepReport, Transformers, sample_all
 from .flow import noise_for
+from .guidance import PLAIN, Tricks
 from .parts import Parts
 from .text import pad_text
 from .vae import VaeDoor
@@ -35,9 +37,11 @@ class Request:
     seed: int
     steps: int | None = None
     shift: float | None = None
-    guidance: float | None = None
+    guidance: Mapping[str, float] | None = None  # by expert
     sampler: str = "unipc"
+    split: int | None = None  # how many steps the first of two experts takes
     condition: Condition = FREE
+    tricks: Tricks = PLAIN
 
 
 def fit_size(member: Member, width: int, height: int, frames: int) -> tuple[int, int, int]:
@@ -107,19 +111,27 @@ def nearest_shape(aspect: float, area: int, step: int) -> tuple[int, int]:
     return min(sizes, key=lambda size: max(aspect / (size[0] / size[1]), size[0] / size[1] / aspect))
 
 
-def latents_of(
-    member: Member, transformers: Transformers, request: Request, device: torch.device,
-    on_step: Callable[[StepReport], None] | None = None,
-) -> Tensor:  # fmt: skip
-    """The clean latents [1, C, F, H, W] of a request."""
+def sampling_of(
+    member: Member, request: Request, device: torch.device, on_step: Callable[[StepReport], None] | None = None
+) -> Sampling:
+    """The sampling of a request, ready for its first step. The same seed gives the same noise on every device."""
     shape = (1, *member.latent_shape(request.width, request.height, request.frames))
     texts = [pad_text([t.to(device)], member.text.length) for t in (request.text_TD, request.negative_TD)]
-    guidance = None if request.guidance is None else {e.name: request.guidance for e in member.experts}
-    return generate_latents(
-        transformers, member, texts[0], texts[1], noise_BCFHW=noise_for(shape, "generate", request.seed).to(device),
+    steps = member.steps if request.steps is None else request.steps
+    return Sampling(
+        member, texts[0], texts[1], noise_BCFHW=noise_for(shape, "generate", request.seed).to(device),
         condition=request.condition if request.condition is FREE else request.condition.to(device),
-        sampler=request.sampler, steps=request.steps, shift=request.shift, guidance=guidance, on_step=on_step,
+        sampler=request.sampler, steps=steps, shift=request.shift, guidance=request.guidance,
+        experts=None if request.split is None else samplers.by_hand(member, request.split, steps), tricks=request.tricks,
+        fresh=lambda step: noise_for(shape, "step", request.seed, step).to(device), on_step=on_step,
     )  # fmt: skip
+
+
+def latents_of(member: Member, transformers: Transformers, request: Request, device: torch.device) -> Tensor:
+    """The clean latents [1, C, F, H, W] of a request."""
+    sampling = sampling_of(member, request, device)
+    sample_all([sampling], transformers)
+    return sampling.x_BCFHW
 
 
 @torch.no_grad()

@@ -3,10 +3,13 @@
 unipc and dpm++ give the values of the official Wan code (which has no euler), schedules included. All arithmetic is in
 fp32, as there. `split` says which expert each step belongs to.
 
+A sampler is a generator: it yields the latents of each step, is sent the velocity there, and returns the clean latents.
+So a sampling can be laid aside between two steps, while another uses the expert that is loaded.
+
 x is a Tensor of any shape, latents [B, C, F, H, W] as a rule; sigma is the noise level t in [0, 1] of `flow`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +21,8 @@ from ..core.family import TRAIN_TIMESTEPS, Member
 from ..core.noise import shift_time
 from .flow import denoised
 
-Velocity = Callable[[Tensor, float, int], Tensor]  # (x, model timestep, step) -> velocity
-OnStep = Callable[[int, Tensor, Tensor], None]  # (step, x after it, estimate of the clean latents)
+Steps = Generator[Tensor, Tensor, Tensor]  # yields x of each step, is sent its velocity, returns the end
+StepNoise = Callable[[int], Tensor]  # fresh noise for a step, of the shape of x
 
 
 # Schedules
@@ -48,6 +51,15 @@ def split(timesteps: Sequence[float], member: Member) -> list[str]:
     return [member.expert_at(t / TRAIN_TIMESTEPS).name for t in timesteps]
 
 
+def by_hand(member: Member, high: int, steps: int) -> list[str]:
+    """The expert of each step when the first `high` go to the high expert. Raises SakugaError where that cannot be."""
+    if len(member.experts) < 2:
+        raise SakugaError(f"a split is for models of two experts, and {member.title} has one; leave it out")
+    if not 0 <= high <= steps:
+        raise SakugaError(f"a split is a number of steps from 0 to {steps}, not {high}")
+    return [member.experts[0].name] * high + [member.experts[1].name] * (steps - high)
+
+
 def outside(timesteps: Sequence[float], experts: Sequence[str], member: Member) -> list[int]:
     """The steps at which the expert named works outside the noise levels that it was trained on."""
     ranges = {e.name: e for e in member.experts}
@@ -62,57 +74,63 @@ def outside(timesteps: Sequence[float], experts: Sequence[str], member: Member) 
 # Samplers
 
 
-@torch.no_grad()
-def euler(
-    velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
-) -> Tensor:
+def euler(x: Tensor, sigmas: Sequence[float], noise: StepNoise) -> Steps:
     """Straight steps along the velocity."""
     s = torch.tensor(sigmas)
-    for i, t in enumerate(timesteps):
-        v = velocity(x, t, i)
-        x0 = denoised(x, v, s[i])
+    for i in range(len(sigmas) - 1):
+        v = yield x
         x = x + (s[i + 1] - s[i]) * v
-        _tell(on_step, i, x, x0)
     return x
 
 
-@torch.no_grad()
-def dpmpp(
-    velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
-) -> Tensor:
+def dpmpp(x: Tensor, sigmas: Sequence[float], noise: StepNoise) -> Steps:
     """DPM-Solver++(2M), midpoint (Lu et al. 2022, algorithm 2), first order at both ends."""
     s = torch.tensor(sigmas)
-    lam = _log_snr(s)
+    lam, last = _log_snr(s), len(sigmas) - 2
     last_x0 = x
-    for i, t in enumerate(timesteps):
-        x0 = denoised(x, velocity(x, t, i), s[i])
+    for i in range(last + 1):
+        x0 = denoised(x, (yield x), s[i])
         h = lam[i + 1] - lam[i]
         toward = (1 - s[i + 1]) * (torch.exp(-h) - 1)
         x = s[i + 1] / s[i] * x - toward * x0
-        if 0 < i < len(timesteps) - 1:
+        if 0 < i < last:
             r = (lam[i] - lam[i - 1]) / h
             x = x - 0.5 * toward * (1 / r * (x0 - last_x0))
         last_x0 = x0
-        _tell(on_step, i, x, x0)
     return x
 
 
-@torch.no_grad()
-def unipc(
-    velocity: Velocity, x: Tensor, sigmas: Sequence[float], timesteps: Sequence[float], on_step: OnStep | None = None
-) -> Tensor:
+def dpmpp_sde(x: Tensor, sigmas: Sequence[float], noise: StepNoise) -> Steps:
+    """DPM-Solver++(2M) of the reverse SDE (Lu et al. 2022, appendix): each step adds fresh noise of its own."""
+    s = torch.tensor(sigmas)
+    lam, last = _log_snr(s), len(sigmas) - 2
+    last_x0 = x
+    for i in range(last + 1):
+        x0 = denoised(x, (yield x), s[i])
+        h = lam[i + 1] - lam[i]
+        toward = (1 - s[i + 1]) * (1 - torch.exp(-2.0 * h))
+        fresh = s[i + 1] * torch.sqrt(1.0 - torch.exp(-2 * h)) * noise(i)
+        x = s[i + 1] / s[i] * torch.exp(-h) * x + toward * x0
+        if 0 < i < last:
+            r = (lam[i] - lam[i - 1]) / h
+            x = x + 0.5 * toward * (1 / r * (x0 - last_x0))
+        x, last_x0 = x + fresh, x0
+    return x
+
+
+def unipc(x: Tensor, sigmas: Sequence[float], noise: StepNoise) -> Steps:
     """UniPC-2, B2(h), on clean latents (Zhao et al. 2023): each prediction is corrected by the next velocity."""
     s = torch.tensor(sigmas)
+    steps = len(sigmas) - 1
     estimates: list[Tensor] = []  # of the clean latents, newest last
     before, order = x, 1
-    for i, t in enumerate(timesteps):
-        x0 = denoised(x, velocity(x, t, i), s[i])
+    for i in range(steps):
+        x0 = denoised(x, (yield x), s[i])
         if i > 0:
             x = _unic(before, x0, estimates, s, i, order)
         estimates = [*estimates[-1:], x0]
-        order = min(2, i + 1, len(timesteps) - i)
+        order = min(2, i + 1, steps - i)
         before, x = x, _unip(x, estimates, s, i, order)
-        _tell(on_step, i, x, x0)
     return x
 
 
@@ -151,11 +169,6 @@ def _log_snr(s: Tensor) -> Tensor:
     return torch.log(1 - s) - torch.log(s)
 
 
-def _tell(on_step: OnStep | None, step: int, x: Tensor, x0: Tensor) -> None:
-    if on_step is not None:
-        on_step(step, x, x0)
-
-
 # The table
 
 
@@ -163,7 +176,7 @@ def _tell(on_step: OnStep | None, step: int, x: Tensor, x0: Tensor) -> None:
 class Sampler:
     """A sampler and the schedule it is used with."""
 
-    run: Callable[[Velocity, Tensor, Sequence[float], Sequence[float], OnStep | None], Tensor]
+    steps: Callable[[Tensor, Sequence[float], StepNoise], Steps]
     first: float  # the first noise level
     whole_timesteps: bool
 
@@ -172,20 +185,14 @@ class Sampler:
 SAMPLERS: dict[str, Sampler] = {
     "unipc": Sampler(unipc, float(np.float32(1 - 1 / TRAIN_TIMESTEPS)), whole_timesteps=True),
     "dpm++": Sampler(dpmpp, 1.0, whole_timesteps=True),
+    "dpm++sde": Sampler(dpmpp_sde, 1.0, whole_timesteps=True),
     "euler": Sampler(euler, 1.0, whole_timesteps=False),
 }
 
 
-def sample(
-    name: str,
-    velocity: Velocity,
-    x: Tensor,
-    sigmas: Sequence[float],
-    timesteps: Sequence[float],
-    on_step: OnStep | None = None,
-) -> Tensor:
-    """Clean latents from the noise `x` (fp32, any device) by the sampler of that name."""
-    return _sampler(name).run(velocity, x, sigmas, timesteps, on_step)
+def steps_of(name: str, x: Tensor, sigmas: Sequence[float], noise: StepNoise) -> Steps:
+    """The sampling of that name from the noise `x` (fp32, any device), to be sent the velocities."""
+    return _sampler(name).steps(x, sigmas, noise)
 
 
 def _sampler(name: str) -> Sampler:

@@ -11,6 +11,7 @@ in the compute dtype; the residual stream is fp32.
 """
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..core.family import CLIP_H, Transformer
+from .attention import Attend, attend
 
 CLIP_DIM = CLIP_H.width
 ROPE_THETA = 10000.0
@@ -59,12 +61,6 @@ def rotate(x_BLNE: Tensor, rope: Rope) -> Tensor:
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
 
-def attend(q_BLNE: Tensor, k_BTNE: Tensor, v_BTNE: Tensor) -> Tensor:
-    """Softmax attention in the dtype of the values; gives back [B, L, D]."""
-    q, k, v = (x.to(v_BTNE.dtype).transpose(1, 2) for x in (q_BLNE, k_BTNE, v_BTNE))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-
-
 def sinusoid(t: Tensor, dim: int) -> Tensor:
     """Timesteps of any shape -> [..., dim]: cosines, then sines, over geometric frequencies; angles in float64."""
     half = dim // 2
@@ -100,6 +96,7 @@ class SelfAttention(nn.Module):
     def __init__(self, shape: Transformer) -> None:
         super().__init__()
         self.heads = shape.heads
+        self.attend: Attend = attend
         self.q = nn.Linear(shape.dim, shape.dim)
         self.k = nn.Linear(shape.dim, shape.dim)
         self.v = nn.Linear(shape.dim, shape.dim)
@@ -113,7 +110,7 @@ class SelfAttention(nn.Module):
     def forward(self, x_BLD: Tensor, rope: Rope) -> Tensor:
         q = rotate(self.split(self.norm_q(self.q(x_BLD))), rope)
         k = rotate(self.split(self.norm_k(self.k(x_BLD))), rope)
-        return self.o(attend(q, k, self.split(self.v(x_BLD))))
+        return self.o(self.attend(q, k, self.split(self.v(x_BLD))))
 
 
 class CrossAttention(SelfAttention):
@@ -234,13 +231,14 @@ class WanTransformer(nn.Module):
         text_BTD: Tensor,
         image_BCFHW: Tensor | None = None,
         clip_BTD: Tensor | None = None,
+        skip: Collection[int] = (),
     ) -> Tensor:
         """Velocity in fp32, [B, out_channels, F, H, W].
 
         t: model timesteps 0..1000, one a video [B], or [B, G] with one for each of G equal groups of tokens in a row
         (latent frames, or single tokens). text_BTD: the encoder's output, already padded with zeros. image_BCFHW: mask
         and latents of the given frames, joined to x on the channels.
-        clip_BTD: [B, 257, 1280], for a shape with the image branch and only then.
+        clip_BTD: [B, 257, 1280], for a shape with the image branch and only then. skip: layers that are left out.
         """
         assert (clip_BTD is not None) == self.shape.clip_branch, "CLIP features go with the image branch"
         if image_BCFHW is not None:
@@ -255,7 +253,9 @@ class WanTransformer(nn.Module):
         if clip_BTD is not None:
             clip_BTD = self.img_emb(clip_BTD.float()).to(self.dtype)
 
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
+            if number in skip:
+                continue
             if self.checkpointing and torch.is_grad_enabled():
                 x_BLD = checkpoint(block, x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD, use_reentrant=False)
             else:

@@ -65,6 +65,8 @@ class Previews:
         size, condition = sized(self.parts, line.image, (line.width, line.height, line.frames), (width, height, frames))
         words = self.encoded[line.text], self.encoded[line.negative or NEGATIVE_PROMPT]
         seed = line.seed if line.seed is not None else 1
+        experts = self.parts.member.experts
+        guidance = None if line.guidance is None else {e.name: line.guidance for e in experts}
         return Request(
-            *words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=line.guidance, condition=condition
+            *words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=guidance, condition=condition
         )
