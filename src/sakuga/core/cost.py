@@ -1,4 +1,4 @@
-"""What training costs before anything runs: floating-point work and memory of a step, from the shape of the transformer.
+"""What training and generating cost before anything runs: floating-point work and memory, from the shape of the transformer.
 
 L video tokens, T text tokens, width d, ffn width f; the base is frozen and its blocks are recomputed in the backward pass:
 
@@ -7,19 +7,25 @@ L video tokens, T text tokens, width d, ffn width f; the base is frozen and its 
     attention  = layers (4 L^2 d + 4 L T d)
     a sample   = 3 matrices + 4 attention            forward, recompute, and backward: once for matrices (the gradient of
                                                      inputs alone), twice for attention
+
+Bytes a token in bf16, counted while our blocks run in shapes of several widths:
+
+    forward    = max(32 d, 18 d + 4 f)               while attention runs, or the feed-forward
+    training   = 4 d layers + 49 d + 8 f             the fp32 input of each block; a block that runs again, and backward
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .errors import SakugaError
 from .family import Member, Transformer
 
 GB = 1e9
 # Bytes of a trained parameter: itself, its gradient and two moments of AdamW, all in fp32.
 TRAINED_BYTES = 16
-WEIGHT_BYTES = {"bf16": 2, "fp32": 4}
-# Values a token that one block holds while its backward pass runs, in widths d and f: norms, q, k, v, outputs, gates and
-# their gradients; the hidden layer before and after its activation, and its gradient.
-WORKING_D, WORKING_F = 16, 3
+WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+SLOTS = 2  # blocks in device memory for those that are streamed: one computes while the other is filled
+USABLE = 0.9  # share of what is free: allocators leave gaps, libraries take workspaces
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,54 @@ def sample_flop(member: Member, width: int, height: int, frames: int) -> float:
 def step_memory(member: Member, rank: int, tokens: int, *, weight_bytes: float, batch: int = 1) -> Memory:
     """The device memory of a step over `batch` samples of `tokens` each, weights resident and blocks recomputed."""
     shape = member.transformer
-    kept = shape.layers * shape.dim  # the inputs of the blocks, in bf16
-    working = WORKING_D * shape.dim + WORKING_F * shape.ffn_dim
+    a_token = 4 * shape.dim * shape.layers + 49 * shape.dim + 8 * shape.ffn_dim
     return Memory(
         parameters(shape) * weight_bytes / GB,
         lora_parameters(shape, rank) * TRAINED_BYTES / GB,
-        2 * batch * tokens * (kept + working) / GB,
+        batch * tokens * a_token / GB,
     )
+
+
+def forward_bytes(shape: Transformer, tokens: int, batch: int = 1) -> int:
+    """What a forward pass without gradients takes beside the weights."""
+    return batch * tokens * max(32 * shape.dim, 18 * shape.dim + 4 * shape.ffn_dim)
+
+
+def outer_bytes(shape: Transformer) -> int:
+    """The weights outside the blocks: time in fp32, text in bf16."""
+    d = shape.dim
+    return 4 * d * (7 * d + shape.freq_dim) + 2 * d * (d + shape.text_dim)
+
+
+@dataclass(frozen=True)
+class Held:
+    """How the weights of a transformer's blocks are held: stored as a kind of `WEIGHT_BYTES`, so many blocks streamed."""
+
+    kind: str
+    streamed: int = 0
+
+
+def plan_weights(
+    shape: Transformer, tokens: int, free: float, kinds: Sequence[str], stream: int | None = None, batch: int = 1
+) -> Held:
+    """The first of `kinds` that lets a forward pass run in `free` bytes, all blocks resident; else the last of them, with as
+    few blocks streamed as will do, or all. `stream` says how many instead. Raises SakugaError where there are not so many.
+    """
+    if (stream or 0) > shape.layers:
+        raise SakugaError(
+            f"stream = {stream} is more than the {shape.layers} blocks that the transformer has; set fewer"
+        )
+    most = USABLE * free - outer_bytes(shape) - forward_bytes(shape, tokens, batch)
+    choices = [Held(kind, stream or 0) for kind in kinds]
+    if stream is None:
+        choices += [Held(kinds[-1], count) for count in range(1, shape.layers + 1)]
+    return next((held for held in choices if blocks_bytes(shape, held) <= most), choices[-1])
+
+
+def blocks_bytes(shape: Transformer, held: Held) -> float:
+    """Device memory of the blocks' weights: those that stay, and the slots that the others pass through."""
+    on_device = shape.layers - held.streamed + min(SLOTS, held.streamed)
+    return parameters(shape) / shape.layers * WEIGHT_BYTES[held.kind] * on_device
 
 
 def latent_bytes(member: Member, width: int, height: int, frames: int) -> int:

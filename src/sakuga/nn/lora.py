@@ -23,7 +23,7 @@ from ..core.family import MEMBERS, Transformer
 from .flow import key_seed
 from .lora_changes import Change, Dora, LoraTensors, difference, on_device
 from .lora_file import HEADER_LIMIT, Hashes, LoraFile, hashes, load_lora, lora_state_dict, save_lora
-from .lora_fold import plain_weight, store
+from .lora_fold import home, plain_weight, store
 from .lora_names import TARGETS, stranger
 from .weights import brief, few
 
@@ -261,7 +261,7 @@ def _wrap_other(model: nn.Module, name: str, change: Change | Dora) -> ChangedLi
 
 
 def _device(base: nn.Module, otherwise: Tensor) -> torch.device:
-    return next((t for t in (*base.parameters(), *base.buffers())), otherwise).device
+    return home(base) or otherwise.device
 
 
 def _parent(model: nn.Module, name: str) -> tuple[nn.Module, str]:

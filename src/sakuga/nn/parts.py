@@ -6,23 +6,40 @@ from typing import TypeVar
 
 import torch
 
+from ..core.cost import Held, plan_weights
 from ..core.family import Member
 from .clip import ClipDoor, load_clip
+from .compiled import check_compiler, compile_blocks
+from .device import DTYPES, cap_memory, room_for_weights
 from .text import TextDoor, load_text
 from .transformer import WanTransformer
 from .vae import VaeDoor, load_vae
 from .weights import load_transformer
 
 T = TypeVar("T")
+# By the compute precision: how weights may be stored instead, where there is no room for them as they are.
+SMALLER = {"fp32": ("bf16", "fp8"), "bf16": ("fp8",), "fp16": ("fp8",)}
 
 
 class Parts:
-    """Opens the files that `paths` (by role) names, on one device and in one precision; one part is held at a time."""
+    """Opens the files that `paths` (by role) names, on one device and in one precision; one part is held at a time.
 
-    def __init__(self, member: Member, paths: Mapping[str, Path], device: torch.device, dtype: torch.dtype) -> None:
+    How the transformer's weights are held follows from the memory there is, unless `weights` (bf16, fp8) and `stream` (so
+    many blocks in host memory) say; `vram` caps a card, in gigabytes. `compile` compiles the blocks when they first run.
+    """
+
+    def __init__(
+        self, member: Member, paths: Mapping[str, Path], device: torch.device, dtype: torch.dtype, *,
+        weights: str | None = None, stream: int | None = None, vram: float | None = None, compile: bool = False,
+    ) -> None:  # fmt: skip
         self.member, self.paths, self.device, self.dtype = member, paths, device, dtype
+        self.weights, self.stream, self.vram, self.compile = weights, stream, vram, compile
+        self.held: Held | None = None  # how the weights of the last transformer are held
         self._role = ""
         self._part: object = None
+        cap_memory(device, vram)
+        if compile:
+            check_compiler(device)
 
     def vae(self) -> VaeDoor:
         return self._hold("vae", self._vae)
@@ -40,12 +57,23 @@ class Parts:
         paths = self.paths["text"], self.paths["tokenizer"]
         return self._hold("text", lambda: load_text(self.member.text, *paths, self.dtype, self.device))
 
-    def transformer(self, expert: str) -> WanTransformer:
-        """The transformer of an expert, frozen."""
+    def transformer(self, expert: str, tokens: int | None = None) -> WanTransformer:
+        """The transformer of an expert, frozen, with room beside it for videos of so many tokens; None is the model's own."""
         role = expert if expert in self.paths else "transformer"
-        return self._hold(
-            role, lambda: load_transformer(self.member.transformer, self.paths[role], self.dtype, self.device)
-        )
+        return self._hold(role, lambda: self._transformer(self.paths[role], tokens))
+
+    def _transformer(self, path: Path, tokens: int | None) -> WanTransformer:
+        member = self.member
+        own = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
+        kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
+        size = tokens or member.tokens(*member.sizes[0], member.frames)
+        free = room_for_weights(self.device, self.vram)
+        self.held = held = plan_weights(member.transformer, size, free, kinds, self.stream)
+        kind = None if held.kind == own else held.kind
+        model = load_transformer(member.transformer, path, self.dtype, self.device, kind, held.streamed)
+        if self.compile:
+            compile_blocks(model)
+        return model
 
     def _vae(self) -> VaeDoor:
         return load_vae(self.member.vae, self.paths["vae"], self.dtype, self.device)

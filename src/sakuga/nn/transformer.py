@@ -11,8 +11,10 @@ in the compute dtype; the residual stream is fp32.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -202,6 +204,8 @@ class WanTransformer(nn.Module):
         dim = shape.dim
         self.shape = shape
         self.checkpointing = False
+        # stream(number) brings the weights of a block to the device while it runs
+        self.stream: Callable[[int], AbstractContextManager[None]] | None = None
         self.patch_embedding = nn.Conv3d(shape.in_channels, dim, kernel_size=shape.patch, stride=shape.patch)
         self.text_embedding = nn.Sequential(
             nn.Linear(shape.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
@@ -245,7 +249,8 @@ class WanTransformer(nn.Module):
             x_BCFHW = torch.cat((x_BCFHW, image_BCFHW.to(x_BCFHW)), dim=1)
         patches = self.patch_embedding(x_BCFHW.to(self.dtype))
         grid = (patches.shape[2], patches.shape[3], patches.shape[4])
-        x_BLD = patches.flatten(2).transpose(1, 2).float()
+        # in rows: of tokens in columns, the compiled gradient is wrong (torch 2.13's inductor, CPU)
+        x_BLD = patches.flatten(2).transpose(1, 2).float().contiguous()
 
         time_BGD, modulation_BG6D = self.embed_time(t)
         rope = rope_tables(grid, self.shape.dim // self.shape.heads, x_BLD.device)
@@ -253,14 +258,19 @@ class WanTransformer(nn.Module):
         if clip_BTD is not None:
             clip_BTD = self.img_emb(clip_BTD.float()).to(self.dtype)
 
-        for number, block in enumerate(self.blocks):
+        # a streamed block is gone when its gradient comes, so it is always run again
+        again = torch.is_grad_enabled() and (self.checkpointing or self.stream is not None)
+        for number in range(len(self.blocks)):
             if number in skip:
                 continue
-            if self.checkpointing and torch.is_grad_enabled():
-                x_BLD = checkpoint(block, x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD, use_reentrant=False)
-            else:
-                x_BLD = block(x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD)
+            inputs = number, x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD
+            x_BLD = checkpoint(self._layer, *inputs, use_reentrant=False) if again else self._layer(*inputs)
         return self.unpatch(self.head(x_BLD, time_BGD), grid)
+
+    def _layer(self, number: int, *inputs: Any) -> Tensor:
+        with nullcontext() if self.stream is None else self.stream(number):
+            y_BLD: Tensor = self.blocks[number](*inputs)
+            return y_BLD
 
     def embed_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """t [B] or [B, G] -> time_BGD for the head and modulation_BG6D for the blocks, in fp32."""

@@ -5,7 +5,7 @@ fp8, plain or with a scale, are multiplied out on the way. Nothing in a file is 
 whatever they hold, they load or are one sentence.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,9 @@ from ..core.weight_files import read_bytes as read_bytes
 from ..core.weight_files import read_object as read_object
 from .keys import original_key
 from .pickles import read_pickle
+from .quant import KINDS, SCALE, Kind, quantise, quantise_blocks
 from .recognise import Part, mistaken
+from .stream import Stream, spread
 from .transformer import WanTransformer, is_island
 
 READABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -62,16 +64,49 @@ def read_weights(path: Path, device: torch.device | str = "cpu") -> Iterator[tup
 
 def open_weights(path: Path, device: torch.device | str = "cpu") -> list[Entry]:
     """As `read_weights`, each to be read when it is wanted, in any order."""
+    return [
+        (key, read if scale is None else partial(_read_scaled, read, scale, device, key, path))
+        for key, read, scale in _with_scales(path)
+    ]
+
+
+def _with_scales(path: Path) -> list[tuple[str, Callable[[], Tensor], Tensor | None]]:
+    """Every tensor under `path` that is no scale nor a note of one, with its scale."""
     entries = list(_entries(path))
     keys = {key for key, _ in entries}
     scales = {weight: read() for key, read in entries if (weight := _scaled_by(key)) in keys}
-    found: list[Entry] = []
-    for key, read in entries:
-        if key in scales:
-            found.append((key, partial(_read_scaled, read, scales[key], device, key, path)))
-        elif not key.endswith(SCALE_NOTES) and _scaled_by(key) not in scales:
-            found.append((key, read))
-    return found
+    return [
+        (key, read, scales.get(key)) for key, read in entries
+        if not key.endswith(SCALE_NOTES) and _scaled_by(key) not in scales
+    ]  # fmt: skip
+
+
+def read_stored(
+    path: Path, keys: Collection[str], kind: Kind, device: torch.device | str,
+    place_of: Callable[[str], torch.device | str],
+) -> Iterator[tuple[str, Tensor]]:  # fmt: skip
+    """As `read_weights` under official names; the matrices that `keys` names stored as a kind says, with scales of rows.
+
+    What is in fp8 already keeps its numbers. The work is done on `device`, a tensor then goes to its place.
+    """
+    for given, read, scale in _with_scales(path):
+        key, tensor = original_key(given), read().to(device)
+        scale = None if scale is None else scale.to(device)
+        if key in keys and tensor.dim() == 2 and tensor.dtype in (*READABLE, *FP8):
+            Q, rows = _in_rows(tensor, scale, kind, given, path)
+            yield key, Q.to(place_of(key))
+            if rows is not None:
+                yield f"{key.removesuffix('weight')}{SCALE}", rows
+        else:
+            yield key, (tensor if scale is None else _multiplied(tensor, scale, given, path)).to(place_of(key))
+
+
+def _in_rows(W: Tensor, scale: Tensor | None, kind: Kind, key: str, path: Path) -> tuple[Tensor, Tensor | None]:
+    """A matrix of a file as a kind stores it."""
+    if W.dtype in FP8 and kind.largest is not None:
+        one = W.new_ones(1, dtype=torch.float32) if scale is None else _factor(W, scale, key, path).flatten()
+        return W, one.expand(len(W)).clone()
+    return quantise(W if scale is None else _multiplied(W, scale, key, path), kind)
 
 
 def _read_scaled(read: Callable[[], Tensor], scale: Tensor, device: torch.device | str, key: str, path: Path) -> Tensor:
@@ -108,6 +143,11 @@ def _scaled_by(key: str) -> str:
 
 def _multiplied(weight: Tensor, scale: Tensor, key: str, path: Path) -> Tensor:
     """w = q s in fp32; one scale for all, or one for each row."""
+    return weight.float() * _factor(weight, scale, key, path)
+
+
+def _factor(weight: Tensor, scale: Tensor, key: str, path: Path) -> Tensor:
+    """The scale of a weight in fp32, in a shape to multiply it by."""
     if weight.dtype not in (*READABLE, *FP8):
         raise _quantised(path, key, weight.dtype)
     rows = (scale.numel(),) == weight.shape[:1]
@@ -116,7 +156,7 @@ def _multiplied(weight: Tensor, scale: Tensor, key: str, path: Path) -> Tensor:
             f"{path} holds a scale of {brief(key)} that Sakuga cannot read ({brief(str(list(scale.shape)))}); "
             "use the fp16 or bf16 file of the same model"
         )
-    return weight.float() * scale.float().reshape((-1, *(1,) * (weight.dim() - 1)) if rows else ())
+    return scale.float().reshape((-1, *(1,) * (weight.dim() - 1)) if rows else ())
 
 
 def _quantised(path: Path, key: str, dtype: object) -> SakugaError:
@@ -165,10 +205,10 @@ def _read(path: Path, key: str, info: TensorInfo) -> Tensor:
 
 
 def fill(
-    model: nn.Module, tensors: Iterator[tuple[str, Tensor]], path: Path, dtype_of: Callable[[str], torch.dtype],
-    device: torch.device | str,
+    model: nn.Module, tensors: Iterator[tuple[str, Tensor]], path: Path, dtype_of: Callable[[str], torch.dtype | None],
+    device: torch.device | str | None,
 ) -> None:  # fmt: skip
-    """Put tensors into a model made on the meta device, each cast and moved on its own; frozen.
+    """Put tensors into a model made on the meta device, each cast and moved on its own; frozen. None leaves as it is.
 
     Every parameter must come, once, in its shape, and nothing else may.
     """
@@ -189,7 +229,7 @@ def fill(
             )
         else:
             missing.discard(key)
-            _assign(model, key, _sound(tensor.to(device, dtype_of(key)), key, path))
+            _assign(model, key, _sound(tensor.to(device=device, dtype=dtype_of(key)), key, path))
     if missing or unexpected:
         parts = [f"missing {few(missing)}"] if missing else []
         parts += [f"not expected {few(unexpected)}"] if unexpected else []
@@ -199,7 +239,8 @@ def fill(
 def _sound(tensor: Tensor, key: str, path: Path) -> Tensor:
     """`tensor`, if all of it are numbers."""
     # the least and the greatest are NaN where any is, and are found twenty times as fast as by isfinite of all
-    if not tensor.is_meta and tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
+    numbers = tensor.float() if tensor.dtype in FP8 else tensor
+    if not tensor.is_meta and tensor.numel() and not torch.isfinite(torch.stack(numbers.aminmax())).all():
         raise SakugaError(
             f"{path} holds what are no numbers (NaN or infinite) in {key} as {str(tensor.dtype).removeprefix('torch.')}; "
             "download it again, or take the bf16 file of the same model"
@@ -222,12 +263,26 @@ def wanted(path: Path, role: Role, facts: Part) -> Iterator[None]:
 
 
 def load_transformer(
-    shape: Transformer, path: Path, dtype: torch.dtype = torch.bfloat16, device: torch.device | str = "cpu"
-) -> WanTransformer:
-    """The transformer of that shape from `path`, frozen, in eval mode; what `is_island` names is fp32."""
+    shape: Transformer, path: Path, dtype: torch.dtype = torch.bfloat16, device: torch.device | str = "cpu",
+    kind: str | None = None, streamed: int = 0,
+) -> WanTransformer:  # fmt: skip
+    """The transformer of that shape from `path`, frozen, in eval mode; what `is_island` names is fp32.
+
+    `kind` (of quant.KINDS) says how the large weights of the blocks are stored, otherwise in `dtype`; those of `streamed`
+    blocks stay in host memory.
+    """
     with torch.device("meta"):
         model = WanTransformer(shape)
-    tensors = ((original_key(key), tensor) for key, tensor in read_weights(path, device))
+    numbers = spread(streamed, shape.layers)
+    hosted = {f"blocks.{n}.{key}" for n in numbers for key, p in model.blocks[n].named_parameters() if p.dim() == 2}
+    stored = frozenset(quantise_blocks(model, KINDS[kind])) if kind else frozenset()
+
+    def dtype_of(key: str) -> torch.dtype | None:
+        return None if key in stored else torch.float32 if is_island(key) else dtype
+
+    tensors = read_stored(path, stored, KINDS[kind or "bf16"], device, lambda key: "cpu" if key in hosted else device)
     with wanted(path, "transformer", shape):
-        fill(model, tensors, path, lambda key: torch.float32 if is_island(key) else dtype, device)
+        fill(model, tensors, path, dtype_of, None)
+    if numbers:
+        model.stream = Stream({n: model.blocks[n] for n in numbers}, torch.device(device))
     return model.eval()
