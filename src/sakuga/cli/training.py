@@ -93,6 +93,8 @@ def generate(
         show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
         if enhance:
             show.say(f"  {video.prompt}")
+        for words in video.told:
+            show.say(f"  {words}")
         if video.outside:
             show.say(f"  steps {_numbers(video.outside)} ran an expert {UNTRAINED} (`sakuga sigmas` shows them)")
         if video.reused:

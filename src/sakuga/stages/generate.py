@@ -32,6 +32,7 @@ from ..nn.guidance import Tricks
 from ..nn.lora import apply, load_lora, merge_all
 from ..nn.parts import Parts
 from ..nn.render import Request, pictures_of, sampling_of, sized
+from ..nn.told import cuts_told, sizes_told
 from ..nn.transformer import WanTransformer
 
 ENDINGS = ("mp4", "webp", "png")
@@ -44,7 +45,7 @@ class Video:
     `merge_loss` is the share of what merged LoRAs add that rounding to the weights' type took, of the worst expert.
     `handover` is a video of the clean estimate that the high expert left to the low one: there a style shows or fails.
     `outside` names the steps (from 1) at which an expert worked at noise levels that it was not trained on, `reused`
-    those that took the velocity of an earlier one.
+    those that took the velocity of an earlier one. `told` says what was made otherwise than it was asked for.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Video:
     merge_loss: float | None = None
     outside: tuple[int, ...] = ()
     reused: tuple[int, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class _Take:
@@ -97,12 +99,14 @@ def generate(
     member, progress = project.member, progress or Silent()
     asked = [_with_line(settings, line) for line in lines]
     how = [_sampled_by(member, wanted) for wanted in asked]  # says what cannot be, before anything is loaded
-    for wanted in asked:
+    for line, wanted in zip(lines, asked, strict=True):
+        if not line.text.strip():
+            raise SakugaError("a prompt is empty; say what should be seen")
         check_picture(member, wanted.image)
     loras = find_loras(project, settings.lora, settings.strength)
     device = pick_device(settings.device)
     parts = Parts(member, models.of_project(project), device, pick_dtype(settings.precision, device))
-    requests = _requests(parts, lines, asked, how)
+    requests = _requests(parts, lines, asked, how, progress)
     experts = _WithLora(parts, loras, settings.merge)
     takes = [_Take(parts, request, progress) for request in requests]
     progress.start("generate", sum(len(take.sampling.experts) for take in takes), "steps")
@@ -133,8 +137,17 @@ def _written(
     size = request.width, request.height, request.frames
     return Video(
         path, line.text, request.seed, *size, steps, worn.loras, sorted(set(worn.unused)), handover, worn.lost,
-        take.outside, tuple(take.reused),
+        take.outside, tuple(take.reused), _otherwise(parts, line, settings, size),
     )  # fmt: skip
+
+
+def _otherwise(
+    parts: Parts, line: PromptLine, settings: GenerateSettings, made: tuple[int, int, int]
+) -> tuple[str, ...]:
+    """What of a video is not as it was asked for."""
+    texts = {"the prompt": line.text, "the negative prompt": negative_of(settings)}
+    cuts = cuts_told(parts.paths["tokenizer"], parts.member.text.length, texts)
+    return *sizes_told(parts.member, (settings.width, settings.height, settings.frames), made), *cuts
 
 
 def _with_line(settings: GenerateSettings, line: PromptLine) -> GenerateSettings:
@@ -172,12 +185,20 @@ def _sampled_by(member: Member, s: GenerateSettings) -> dict[str, Any]:
 
 
 def _requests(
-    parts: Parts, lines: Sequence[PromptLine], asked: Sequence[GenerateSettings], how: Sequence[dict[str, Any]]
+    parts: Parts,
+    lines: Sequence[PromptLine],
+    asked: Sequence[GenerateSettings],
+    how: Sequence[dict[str, Any]],
+    progress: Progress,
 ) -> list[Request]:
     member = parts.member
     negatives = [negative_of(s) for s in asked]
     texts = sorted({*(line.text for line in lines), *negatives})
-    words = dict(zip(texts, parts.text().encode(texts), strict=True))
+    door = parts.text()
+    layered = door.together > 1
+    progress.start("text", len(texts) * door.layers if layered else 0, "layers")
+    watch = progress.advance if layered else lambda layers: None
+    words = dict(zip(texts, door.encode(texts, watch), strict=True))
     found = []
     for line, negative, s, sampled in zip(lines, negatives, asked, how, strict=True):
         size, condition = sized(parts, s.image, (s.width, s.height, s.frames), (*member.sizes[0], member.frames))

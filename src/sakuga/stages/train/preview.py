@@ -36,8 +36,8 @@ class Previews:
         self.lines = read_prompts(project.folder / prompts) if prompts else []
         for line in self.lines:
             check_picture(project.member, line.image)
-        words = {text for line in self.lines for text in (line.text, line.negative or NEGATIVE_PROMPT)}
-        self.encoded: dict[str, Tensor] = {text: parts.text().encode([text])[0] for text in sorted(words)}
+        words = sorted({text for line in self.lines for text in (line.text, line.negative or NEGATIVE_PROMPT)})
+        self.encoded: dict[str, Tensor] = dict(zip(words, parts.text().encode(words), strict=True)) if words else {}
         self.requests = [self._request(line) for line in self.lines]  # pictures that are missing stop it here
         parts.release()
 
