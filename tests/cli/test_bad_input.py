@@ -1,18 +1,24 @@
 """What a person does wrong on the command line: one line that names it and the remedy, an honest exit code, the project whole."""
 
+import json
 import os
 import sys
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save
 
 from films import cartoon_film, numbered_film
 from sakuga import cli
 from sakuga.core import store
-from sakuga.core.project import Project
+from sakuga.core.family import FAMILY
+from sakuga.core.project import CONFIG, Project, change_config
 
 Said = Callable[..., str]
 
@@ -215,3 +221,171 @@ def test_a_film_replaced_under_the_same_name(
     for command in (["add", str(film)], ["shots"], ["pick", "--auto"], ["export"]):
         assert cli.run([*command, *where]) == 0
     assert [row["last"] for row in empty.rows("SELECT last FROM shot ORDER BY first")] == [35, 71]
+
+
+# model files and requests that cannot be: `generate` as a person calls it
+
+
+TINY = FAMILY["tiny"].title
+SMALL = ("--steps", "1", "--frames", "5", "--width", "48", "--height", "32")
+
+
+def put(path: Path, content: bytes) -> None:
+    """In the place of a file that other projects share."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
+def with_models(project: Project, **paths: str) -> None:
+    for role, path in paths.items():
+        change_config(project.folder / CONFIG, f"models.{role}", f'"{path}"')
+
+
+def truncated(project: Project) -> None:
+    file = project.folder / "models" / "transformer.safetensors"
+    put(file, file.read_bytes()[:-1000])
+
+
+def not_numbers(role: str, key: str) -> Callable[[Project], None]:
+    def damage(project: Project) -> None:
+        file = project.folder / "models" / role
+        weights = {name: tensor.clone() for name, tensor in load_file(file).items()}
+        weights[key].view(-1)[3] = float("nan")
+        put(file, save(weights))
+
+    return damage
+
+
+def zipped(project: Project) -> None:
+    with zipfile.ZipFile(project.folder / "zip.pth", "w") as archive:
+        archive.writestr("readme.txt", "no checkpoint")
+    with_models(project, transformer="zip.pth")
+
+
+class Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path("ran").touch, ()
+
+
+def with_code(project: Project) -> None:
+    torch.save({"blocks.0.ffn.0.weight": Code()}, project.folder / "code.pth")
+    with_models(project, transformer="code.pth")
+
+
+def no_tokenizer(project: Project) -> None:
+    (project.folder / "empty").mkdir()
+    with_models(project, tokenizer="empty")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (truncated, "models/transformer.safetensors is cut short: 0.00"),
+        (
+            not_numbers("transformer.safetensors", "blocks.1.ffn.0.weight"),
+            "holds what are no numbers (NaN or infinite) in blocks.1.ffn.0.weight as float32; download it again",
+        ),
+        (
+            not_numbers("text_encoder/model.safetensors", "encoder.block.1.layer.0.SelfAttention.k.weight"),
+            "no numbers (NaN or infinite) in encoder.block.1.layer.0.SelfAttention.k.weight as float32; download it again",
+        ),
+        (
+            zipped,
+            "zip.pth cannot be read as weights: it is damaged, or not a plain table of weights; download it again",
+        ),
+        (with_code, "code.pth cannot be read as weights: it is damaged, or not a plain table of weights; download it"),
+        (no_tokenizer, "empty holds no tokenizer; give the folder with tokenizer.json or spiece.model"),
+        (
+            lambda project: with_models(project, tokenizer="nowhere"),
+            "tiny cannot be used yet: models.tokenizer = 'nowhere' is not there; correct it in sakuga.toml",
+        ),
+    ],
+)
+def test_model_files_that_cannot_be(said: Said, empty: Project, damage: Callable[[Project], None], words: str) -> None:
+    damage(empty)
+    assert words in said("generate", "a cat", *SMALL)
+    assert not Path("ran").exists() and not list(empty.folder.glob("generated/*"))
+
+
+def lora_file(
+    path: Path, width: int = 192, ranks: Sequence[int] = (4, 4), halves: int = 0, number: float = 1.0
+) -> None:
+    """A LoRA of two layers of these ranks; `halves` is what the second half of each has more, `number` one value of it."""
+    made = {}
+    for layer, rank in enumerate(ranks):
+        name = f"diffusion_model.blocks.{layer}.self_attn.q"
+        made[f"{name}.lora_A.weight"] = torch.full((rank, width), 0.01)
+        made[f"{name}.lora_B.weight"] = torch.full((width, rank + halves), 0.01)
+        made[f"{name}.lora_B.weight"][0, 0] = number
+    path.write_bytes(save(made))
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (
+            {"width": 5120},
+            "l.safetensors was made for another model: its blocks.0.self_attn.q is 5120 x 5120, this model's",
+        ),
+        (
+            {"halves": 4},
+            "l.safetensors: the halves of blocks.0.self_attn.q have ranks 4 and 8; the file is damaged, take",
+        ),
+        (
+            {"number": float("nan")},
+            "l.safetensors: blocks.0.self_attn.q is not made of numbers that a LoRA can have; the",
+        ),
+    ],
+)
+def test_loras_that_cannot_be(said: Said, empty: Project, made: dict[str, Any], words: str) -> None:
+    lora_file(empty.folder / "l.safetensors", **made)
+    assert words in said("generate", "a cat", "--lora", "l.safetensors", *SMALL)
+
+
+def test_a_lora_whose_layers_have_different_ranks_is_a_lora(
+    empty: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(empty.folder)
+    lora_file(empty.folder / "l.safetensors", ranks=(4, 8))
+    assert cli.run(["generate", "a cat", "--lora", "l.safetensors", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert "LoRA: l)" in out and "not used" not in out
+
+
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_prompt(said: Said, prompt: str) -> None:
+    assert said("generate", prompt, *SMALL) == "a prompt is empty; say what should be seen"
+
+
+def test_what_generation_rounds_and_what_it_does_not_read_is_said(
+    empty: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(empty.folder)
+    assert cli.run(["generate", "a cat", *SMALL]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    long = "a girl runs along the sea wall " * 715  # 5,005 words
+    assert cli.run(["generate", long, "--steps", "1", "--frames", "10", "--width", "50", "--height", "45"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "(48x32, 9 frames, LoRA: none)" in out
+    assert f"50 pixels wide were asked for and 48 made: {TINY} takes multiples of 16" in out
+    assert f"45 pixels high were asked for and 32 made: {TINY} takes multiples of 16" in out
+    assert f"10 frames were asked for and 9 made: {TINY} takes 1, 5, 9 and so on" in out
+    assert "the prompt is longer than the text encoder reads (32 tokens): it was read as far as '" in out
+    capsys.readouterr()
+    assert cli.run(["generate", long, "--negative", long, *SMALL, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["told"]
+    assert [words.partition(" is longer")[0] for words in told] == ["the prompt", "the negative prompt"]
+
+
+def test_82_frames_are_81(empty: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(empty.folder)
+    assert cli.run(["generate", "a cat", "--steps", "1", "--frames", "82", "--width", "32", "--height", "32"]) == 0
+    assert "82 frames were asked for and 81 made" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_caption_that_is_cut_is_named_by_lint(exported: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    words = exported.folder / "dataset" / "clips" / "film_000000.txt"
+    words.write_text("MyStyle. " + "a girl runs along the sea wall " * 715, "utf-8")
+    assert cli.run(["lint", "--rule", "too-long", "-p", str(exported.folder)]) in (0, 1)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "film_000000" in out and "tokens; the text encoder reads" in out

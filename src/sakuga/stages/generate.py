@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import __version__
 from ..core import models
 from ..core.errors import SakugaError
-from ..core.family import FEW_STEPS, NEGATIVE_3D, Member
+from ..core.family import FEW_STEPS, NEGATIVE_3D, NEGATIVE_PROMPT, Member
 from ..core.files import move_into_place, safe_stem
 from ..core.loras import Worn, find_loras
 from ..core.made import Lora, Made, more_of
@@ -145,7 +145,9 @@ def _otherwise(
     parts: Parts, line: PromptLine, settings: GenerateSettings, made: tuple[int, int, int]
 ) -> tuple[str, ...]:
     """What of a video is not as it was asked for."""
-    texts = {"the prompt": line.text, "the negative prompt": negative_of(settings)}
+    texts = {"the prompt": line.text}
+    if settings.negative != NEGATIVE_PROMPT:  # of tiny models the official one is always cut
+        texts["the negative prompt"] = negative_of(settings)
     cuts = cuts_told(parts.paths["tokenizer"], parts.member.text.length, texts)
     return *sizes_told(parts.member, (settings.width, settings.height, settings.frames), made), *cuts
 
