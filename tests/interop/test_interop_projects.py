@@ -326,6 +326,94 @@ def test_two_experts_are_two_trainings(imported: Project) -> None:
     assert kinds == {"train_high_noise": True, "train_low_noise": True}
 
 
+def of_model(project: Project, model: str, **train: Any) -> Project:
+    """The project as one of another model, with clips that have a length of one frame too."""
+    sections = project.settings.sections
+    clips = sections["clips"].model_copy(update={"frames": (1, 21)})
+    told = {"model": model, "sections": {**sections, "clips": clips}}
+    told["train"] = project.settings.train.model_copy(update=train)
+    project.settings = project.settings.model_copy(update=told)
+    return project
+
+
+NO_STILLS = ("sections.stills (stills)", "refused", "a model that is given the first frame learns nothing from a still")
+
+
+def told_of(done: Any) -> set[tuple[str, str, str]]:
+    return {(entry.key, entry.kind, entry.note) for entry in done.report}
+
+
+@pytest.mark.parametrize("model", ["wan2.1-i2v-14b", "wan2.2-i2v-a14b"])
+def test_image_to_video_for_musubi(imported: Project, model: str) -> None:
+    """`--i2v` when latents are cached, or training ends with a KeyError; CLIP for Wan 2.1 alone; no single frame."""
+    done = api.export_config(of_model(imported, model), "musubi")
+    assert NO_STILLS in told_of(done)
+    out = imported.folder / "exported/musubi"
+    dataset, script = ((out / name).read_text(encoding="utf-8") for name in ("dataset.toml", "train.sh"))
+    assert "image_directory" not in dataset and "target_frames = [21]" in dataset
+    latents = script.partition("wan_cache_text_encoder_outputs.py")[0]
+    assert "--i2v" in latents and ("--clip" in script) == (model == "wan2.1-i2v-14b")
+    one = model == "wan2.1-i2v-14b"
+    assert script.count("wan_train_network.py") == (1 if one else 2)
+    assert f"--task {'i2v-14B' if one else 'i2v-A14B'}" in script
+    assert one or ("--min_timestep 900 --max_timestep 1000" in " ".join(script.replace("\\\n", " ").split()))
+    back = read_musubi(out / "dataset.toml", [str(out / "train.sh")], ())
+    assert back.model == model and not [entry for entry in back.report if entry.kind == "refused"]
+
+
+@pytest.mark.parametrize(
+    ("model", "configs", "folder"),
+    [
+        ("wan2.1-i2v-14b", ["config.toml"], "Wan2.1-I2V-14B-720P"),
+        ("wan2.2-i2v-a14b", ["config-high.toml", "config-low.toml"], "Wan2.2-I2V-A14B"),
+    ],
+)
+def test_image_to_video_for_diffusion_pipe(imported: Project, model: str, configs: list[str], folder: str) -> None:
+    """A still among the samples ends its training by an assertion."""
+    done = api.export_config(of_model(imported, model), "diffusion-pipe")
+    assert NO_STILLS in told_of(done) and [path.name for path in done.files] == ["dataset.toml", *configs]
+    out = imported.folder / "exported/diffusion-pipe"
+    draft = read_diffusion_pipe(out / configs[0], (), ())
+    assert draft.model == model and {section["items"] for section in draft.sections.values()} == {"clips"}
+    text = (out / configs[0]).read_text(encoding="utf-8")
+    assert f'/{folder}"' in text and ("min_t = 0.9\nmax_t = 1.0" in text) == (len(configs) == 2)
+
+
+def test_text_and_image_to_video_for_others(imported: Project) -> None:
+    of_model(imported, "wan2.2-ti2v-5b", first_frame=0.5)
+    with pytest.raises(SakugaError, match="musubi-tuner does not train Wan 2.2 TI2V 5B; it trains wan2.1"):
+        api.export_config(imported, "musubi")
+    done = api.export_config(imported, "diffusion-pipe")
+    assert ("train.first_frame", "refused", "it trains this model on words alone") in told_of(done)
+    out = imported.folder / "exported/diffusion-pipe"
+    draft = read_diffusion_pipe(out / "config.toml", (), ())
+    assert draft.model == "wan2.2-ti2v-5b" and "/Wan2.2-TI2V-5B" in (out / "config.toml").read_text("utf-8")
+    assert {section["items"] for section in draft.sections.values()} == {"stills", "clips"}  # it learns from both
+    done = api.export_config(imported, "ai-toolkit")
+    assert ("train.first_frame", "refused", "the job has no such share") in told_of(done)
+    (process,) = yaml.safe_load(done.files[0].read_text("utf-8"))["config"]["process"]
+    assert process["model"]["arch"] == "wan22_5b" and process["sample"]["fps"] == 24
+    assert {entry["fps"] for entry in process["datasets"] if entry["num_frames"] > 1} == {24}
+
+
+@pytest.mark.parametrize(("model", "arch"), [("wan2.1-i2v-14b", "wan21_i2v"), ("wan2.2-i2v-a14b", "wan22_14b_i2v")])
+def test_image_to_video_for_ai_toolkit(imported: Project, model: str, arch: str) -> None:
+    done = api.export_config(of_model(imported, model), "ai-toolkit")
+    assert NO_STILLS in told_of(done)
+    (process,) = yaml.safe_load(done.files[0].read_text("utf-8"))["config"]["process"]
+    assert process["model"]["arch"] == arch and min(entry["num_frames"] for entry in process["datasets"]) > 1
+
+
+@pytest.mark.parametrize("trainer", ["musubi", "diffusion-pipe", "ai-toolkit"])
+def test_stills_alone_are_nothing_for_image_to_video(imported: Project, trainer: str) -> None:
+    stills = {"stills": imported.settings.sections["stills"]}
+    imported.settings = imported.settings.model_copy(update={"model": "wan2.2-i2v-a14b", "sections": stills})
+    with pytest.raises(
+        SakugaError, match="there is nothing to export: Wan 2.2 I2V A14B learns from clips alone, and no"
+    ):
+        api.export_config(imported, trainer)
+
+
 def test_clips_of_another_rate_get_a_folder_of_their_own(imported: Project, disk: Path) -> None:
     clip(disk / "videos/1920x1040/fast.mp4", 72, rate=24)
     api.adopt(imported)

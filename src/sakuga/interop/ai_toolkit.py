@@ -124,6 +124,8 @@ def _train(project: Project, exported: Exported) -> dict[str, Any]:
             "the experts take turns there, so that there are twice as many",
         )
     report.add("refused", "train.seed", train.seed, "", "it draws noise without a seed")
+    if train.first_frame:
+        report.add("refused", "train.first_frame", train.first_frame, "", "the job has no such share")
     if project.settings.plan.holdout:
         report.add("refused", "plan.holdout", project.settings.plan.holdout, "", "it trains on every item")
     return values

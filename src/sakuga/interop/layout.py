@@ -75,10 +75,22 @@ class Layout:
                 self._part(name, section, kind, rate, items) for (kind, rate), items in sorted(groups.items(), key=str)
             ]
         found = [part for part in found if part.items]
+        if found and not (found := [part for part in found if self._moves(part)]):
+            raise SakugaError(
+                f"there is nothing to export: {self.project.member.title} learns from clips alone, and no section takes one"
+            )
         if not found:
             raise SakugaError("there is nothing to export: no section of sakuga.toml takes an item that has a caption")
         self.exported.items = len({item.name for part in found for item in part.items})
         return found
+
+    def _moves(self, part: Part) -> bool:
+        """Whether a model that is given the first frame can learn from it; what it cannot learn from is told."""
+        if part.kind != "still" or not self.project.member.needs_picture:
+            return True
+        note = "a model that is given the first frame learns nothing from a still"
+        self.exported.report.add("refused", f"sections.{part.section} (stills)", len(part.items), "", note)
+        return False
 
     def _rate(self, item: ItemFacts) -> float | None:
         return None if item.kind == "still" else round(float(Fraction(self.rows[item.name]["fps"])), 3)

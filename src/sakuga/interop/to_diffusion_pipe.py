@@ -183,6 +183,8 @@ def _lost(project: Project, exported: Exported) -> None:
             "alpha is the rank there; the rate would have to make up",
         )
     report.add("refused", "train.seed", train.seed, "", "it draws noise without a seed")
+    if train.first_frame:
+        report.add("refused", "train.first_frame", train.first_frame, "", "it trains this model on words alone")
     if train.prompts:
         report.add("refused", "train.prompts", train.prompts, "", "it makes no previews")
     if project.settings.plan.holdout:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SakugaError
-from ..core.family import TRAIN_TIMESTEPS, Expert
+from ..core.family import TRAIN_TIMESTEPS, Expert, Member
 from ..core.project import Project
 from .buckets import musubi_sizes
 from .layout import Exported, Layout, Part, cannot, model_paths, toml
@@ -72,7 +72,7 @@ def _entry(layout: Layout, part: Part, number: int) -> str:
     values |= {"resolution": list(section.resolution), "batch_size": section.batch or 1, "num_repeats": section.repeats}
     values |= _buckets(exported, part)
     if video:
-        values |= _windows(exported, part, layout.project.member.frames)
+        values |= _windows(exported, part, layout.project.member)
     lines = "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
     return f"\n# section {part.section}\n[[datasets]]\n{lines}"
 
@@ -97,7 +97,7 @@ def _buckets(exported: Exported, part: Part) -> dict[str, Any]:
     return {"enable_bucket": enabled, "bucket_no_upscale": enabled and not upscale}
 
 
-def _windows(exported: Exported, part: Part, longest: int) -> dict[str, Any]:
+def _windows(exported: Exported, part: Part, member: Member) -> dict[str, Any]:
     section = part.settings
     rule = section.rule
     if rule == "middle":
@@ -107,9 +107,10 @@ def _windows(exported: Exported, part: Part, longest: int) -> dict[str, Any]:
         )
     values: dict[str, Any] = {"frame_extraction": rule}
     if rule == "full":
-        values["max_frames"] = section.max_frames or longest
+        values["max_frames"] = section.max_frames or member.frames
     else:
-        values["target_frames"] = list(section.frames)
+        # one frame is a still, from which a model that is given it learns nothing
+        values["target_frames"] = [n for n in section.frames if n > 1 or not member.needs_picture]
     values |= {"frame_stride": section.stride} if rule == "slide" else {}
     values |= {"frame_sample": section.count} if rule == "uniform" else {}
     if part.rate is not None and part.rate != 16:
