@@ -32,7 +32,10 @@ STRIDES = WORDS["stride"] - {1}  # pixels and frames to a latent: `(n - 1) // 4 
 
 # (file, what, why it is another thing)
 ALLOWED = {
-    ("core/settings.py", "0.9", "a beta of AdamW"),
+    ("core/settings.py", "0.9", "a share of steps"),
+    ("core/train_settings.py", "0.9", "a beta of AdamW"),
+    ("core/cost.py", "0.9", "a share of the memory"),
+    ("nn/stream.py", "4096", "bytes of a page"),
     ("core/settings.py", str(TRAIN_TIMESTEPS), "the most sampling steps that are of any use"),
     ("core/lint/trigger.py", "0.9", "a likeness of words"),
     ("interop/ai_toolkit.py", str(TRAIN_TIMESTEPS), "checkpoints that it is to keep: all"),

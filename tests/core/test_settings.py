@@ -14,6 +14,7 @@ from sakuga.core.settings import (
     ExportSettings,
     GenerateSettings,
     ModelSettings,
+    Phase,
     ProjectSettings,
     Section,
     Settings,
@@ -148,8 +149,10 @@ def test_given_is_what_was_said_aloud() -> None:
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     keys = set()
     for name, field in model.model_fields.items():
-        if name == "sections":
+        if name == "sections" and model is ProjectSettings:
             keys |= leaves(Section, "sections.NAME.")
+        elif name == "phases":
+            keys |= leaves(Phase, f"{prefix}{name}.")
         elif field.annotation is CaptionWay:  # the same settings again, for a kind
             keys.add(f"{prefix}{name}.KEY")
         elif isinstance(field.annotation, type) and issubclass(field.annotation, Settings):

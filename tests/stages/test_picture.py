@@ -222,7 +222,7 @@ def test_a_step_is_given_the_mask_the_latents_and_what_clip_saw(opened: Opened) 
     project = opened(CLIP)
     train(project, steps=1)
     member, settings = project.member, TrainSettings(name="r", rank=4, learning_rate=1e-2, steps=1)
-    (draw,) = Schedule(encoded_samples(project), settings, member.experts[0], member.shift).step(1)
+    (draw,) = Schedule(encoded_samples(project), settings, member.experts[0], member).step(1)
     kept = {k: v.float()[None] for k, v in load_file(project.path(latent_file(draw.sample.latent))).items()}
     x, t = kept["latent"], draw.t
     e = noise_for(x.shape, *draw.noise)
@@ -256,7 +256,7 @@ def test_a_share_of_the_draws_sees_its_first_frame_clean(opened: Opened) -> None
     project = opened(TI2V)
     samples, member = encoded_samples(project), project.member
     settings = TrainSettings(steps=100, accumulation=6, first_frame=0.5)
-    schedule = Schedule(samples, settings, member.experts[0], 3.0)
+    schedule = Schedule(samples, settings, member.experts[0], member)
     draws = [draw for n in range(1, 101) for draw in schedule.step(n)]
     clips = [draw for draw in draws if draw.sample.frames > 1]
     assert not any(draw.first for draw in draws if draw.sample.frames == 1)
@@ -274,7 +274,7 @@ def test_what_is_given_clean_has_timestep_0_and_no_part_in_the_loss(opened: Open
     member, how = project.member, {"steps": 1, "accumulation": 6, "first_frame": 1.0}
     train(project, **how)
     rows = project.rows("SELECT sample, loss FROM item_loss ORDER BY part")
-    draws = Schedule(encoded_samples(project), TrainSettings(**how), member.experts[0], member.shift).step(1)
+    draws = Schedule(encoded_samples(project), TrainSettings(**how), member.experts[0], member).step(1)
     assert [row["sample"] for row in rows] == [draw.sample.key for draw in draws]
     assert {draw.first for draw in draws} == {True, False}
     model = load_transformer(member.transformer, of_project(project)["transformer"], torch.float32, "cpu")

@@ -56,7 +56,7 @@ def test_one_step_is_the_gradient_of_the_mean_over_its_samples(cached: Project) 
     train(cached, steps=1, accumulation=6)
     samples, member = encoded_samples(cached), cached.member
     settings = TrainSettings(**SMALL | {"steps": 1, "accumulation": 6})
-    draws = Schedule(samples, settings, member.experts[0], member.shift).step(1)
+    draws = Schedule(samples, settings, member.experts[0], member).step(1)
     model = load_transformer(member.transformer, of_project(cached)["transformer"], torch.float32, "cpu")
     lora = inject(model, 4, 4.0, settings.seed)
     losses = []
@@ -89,7 +89,7 @@ def test_samples_computed_at_once_give_the_same_step(cached: Project) -> None:
 
 def test_only_samples_of_one_bucket_are_computed_at_once(cached: Project) -> None:
     samples, settings = encoded_samples(cached), TrainSettings(accumulation=6)
-    draws = Schedule(samples, settings, cached.member.experts[0], cached.member.shift).step(1)
+    draws = Schedule(samples, settings, cached.member.experts[0], cached.member).step(1)
     places = together(draws, 2)
     assert sorted(place for each in places for place in each) == list(range(6)) and max(map(len, places)) == 2
     assert all(len({draws[place].sample.frames for place in each}) == 1 for each in places)
@@ -113,7 +113,7 @@ def test_every_epoch_shows_every_sample_once_in_another_order(cached: Project) -
 def test_repeats_are_shown_as_often_in_an_epoch(cached: Project) -> None:
     samples = [s for s in encoded_samples(cached) if not s.held_out][:3]
     samples[1] = replace(samples[1], repeats=3)
-    schedule = Schedule(samples, TrainSettings(epochs=2), cached.member.experts[0], 3.0)
+    schedule = Schedule(samples, TrainSettings(epochs=2), cached.member.experts[0], cached.member)
     draws = [schedule.step(n)[0] for n in range(1, 11)]
     for epoch in (draws[:5], draws[5:]):
         assert Counter(draw.sample.key for draw in epoch) == {samples[0].key: 1, samples[1].key: 3, samples[2].key: 1}
@@ -125,7 +125,7 @@ def test_dropped_captions_are_a_share_of_the_draws_and_see_the_negative_prompt(c
 
     def draws(share: float, seed: int = 1) -> list[Draw]:
         settings = TrainSettings(steps=100, accumulation=6, caption_dropout=share, seed=seed)
-        schedule = Schedule(samples, settings, cached.member.experts[0], 3.0)
+        schedule = Schedule(samples, settings, cached.member.experts[0], cached.member)
         return [draw for n in range(1, 101) for draw in schedule.step(n)]
 
     some = draws(0.25)
@@ -147,7 +147,7 @@ def test_a_section_has_a_dropout_a_batch_and_a_weight_of_its_own(cached: Project
     samples = encoded_samples(cached)
     assert {(s.weight, s.batch) for s in samples if s.frames > 1} == {(3.0, 1)}
     settings = TrainSettings(steps=50, accumulation=6)
-    schedule = Schedule(samples, settings, cached.member.experts[0], 3.0)
+    schedule = Schedule(samples, settings, cached.member.experts[0], cached.member)
     draws = [draw for n in range(1, 51) for draw in schedule.step(n)]
     assert all(draw.captioned for draw in draws if draw.sample.frames == 1)
     dropped = [not draw.captioned for draw in draws if draw.sample.frames > 1]

@@ -149,7 +149,8 @@ def _show_plan(planned: "Plan") -> None:
     for expert, seen in planned.experts.items():
         hours = f", {planned.hours[expert]:.1f} hours (estimate)" if expert in planned.hours else ""
         levels = f", {planned.shares[expert]:.1%} of the noise levels" if len(planned.shares) > 1 else ""
-        show.say(f"{expert}: {planned.steps} steps, {planned.epochs:.1f} epochs, {seen} samples seen{levels}{hours}")
+        epochs = seen / max(1, planned.samples - planned.held_out)
+        show.say(f"{expert}: {planned.steps_of[expert]} steps, {epochs:.1f} epochs, {seen} samples seen{levels}{hours}")
     show.say(
         f"cache: {show.size(planned.cache['latents'])} of latents, about {show.size(planned.cache['texts'])} of texts"
     )

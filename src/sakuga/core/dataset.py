@@ -53,6 +53,7 @@ class Encoded:
     latent: str
     text: str
     negative: str  # what stands for the caption where training drops it
+    section: str = ""
     weight: float = 1.0  # of its loss
     caption_dropout: float | None = None  # of its section; None is that of the training, as with
     batch: int | None = None
@@ -98,7 +99,20 @@ def encoded_samples(project: Project) -> list[Encoded]:
         if section is not None:
             told = {"weight", "caption_dropout", "batch"}
             keys |= section.model_dump(include=told)
-        taken = ("key", "item", "file", "kind", "fps", "times", "start", "frames", "width", "height", "repeats")
+        taken = (
+            "key",
+            "item",
+            "file",
+            "kind",
+            "fps",
+            "times",
+            "start",
+            "frames",
+            "width",
+            "height",
+            "repeats",
+            "section",
+        )
         columns = {column: row[column] for column in taken}
         found.append(Encoded(**columns, **keys, held_out=bool(row["held_out"])))
     return found

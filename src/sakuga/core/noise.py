@@ -27,6 +27,12 @@ def unshift_time(t: Time, shift: float) -> Time:
     return t / (shift - (shift - 1) * t)
 
 
+def shift_by_tokens(shift: float, tokens: int, usual: int) -> float:
+    """S sqrt(L / L_0): the shift that leaves a video of L tokens, frames counted, as far from its noise as S leaves one of
+    L_0 (Esser et al. 2024, eq. 23)."""
+    return shift * math.sqrt(tokens / usual)
+
+
 def time_cdf(t: float, kind: Kind, shift: float, scale: float = 1, mean: float = 0) -> float:
     """P(noise level <= t). uniform: t itself; sigmoid: t = sigmoid(scale z + mean), z normal; the shift comes after."""
     p = unshift_time(min(max(t, 0.0), 1.0), shift)

@@ -1,7 +1,7 @@
 """Every setting, once: its help, unit, bounds and default. Python, sakuga.toml and the command line all read this.
 
 A setting exists only where a person has a reason to choose it; None means "derived" and the help says from what.
-Settings made with `affects=False` cannot change a result and stay outside fingerprints.
+What all settings share is in `setting`, what training has in `train_settings`.
 """
 
 import re
@@ -9,34 +9,15 @@ from collections.abc import Iterator, Mapping
 from string import Formatter
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from . import family
 from .errors import SakugaError, nearest
-from .files import safe_stem
-
-
-def setting(default: Any, help: str, *, unit: str = "", affects: bool = True, **bounds: Any) -> Any:
-    """A field with its help, unit and bounds (pydantic's ge, le, gt, min_length ...)."""
-    extra: dict[str, Any] = {"unit": unit, "affects": affects}
-    text = f"{help} [{unit}]" if unit else help
-    return Field(default, description=text, json_schema_extra=extra, **bounds)
-
-
-class Settings(BaseModel):
-    """What all settings share: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    def that_matter(self) -> dict[str, Any]:
-        """The settings that can change a result, as plain JSON values: what a fingerprint is made of."""
-        fields = type(self).model_fields
-        keep = {k for k, f in fields.items() if _extra(f).get("affects", True)}
-        return self.model_dump(mode="json", include=keep)
-
-
-def _extra(field: Any) -> Mapping[str, Any]:
-    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+from .setting import Settings as Settings
+from .setting import extra_of, setting
+from .train_settings import ExpertTrain as ExpertTrain
+from .train_settings import Phase as Phase
+from .train_settings import TrainSettings as TrainSettings
 
 
 class ModelSettings(Settings):
@@ -359,64 +340,6 @@ class CacheSettings(Settings):
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
 
 
-_Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class TrainSettings(Settings):
-    """One training. `steps` are optimizer steps of each expert."""
-
-    name: str | None = setting(None, "Name of the run; derived as run-1, run-2 ...", affects=False)
-    resume: bool = setting(True, "Go on with the named run where it stopped", affects=False)
-    experts: tuple[str, ...] | None = setting(None, "Which experts are trained; all of the model by default")
-    steps: int | None = setting(None, "Optimizer steps; derived from epochs", ge=1)
-    epochs: int = setting(30, "Times that every sample is seen", ge=1)
-    rank: int = setting(32, "Rank of the LoRA", ge=1, le=1024)
-    alpha: float | None = setting(None, "Scale of the LoRA is alpha / rank; rank by default", gt=0)
-    learning_rate: float = setting(2e-5, "Learning rate of AdamW", gt=0)
-    betas: tuple[_Beta, _Beta] = setting((0.9, 0.99), "Betas of AdamW")
-    weight_decay: float = setting(0.01, "Weight decay of AdamW", ge=0)
-    eps: float = setting(1e-8, "Epsilon of AdamW", gt=0)
-    warmup: int = setting(0, "Steps over which the rate rises to its full value", unit="steps", ge=0)
-    schedule: Literal["constant", "cosine"] = setting(
-        "constant", "The rate after the rise: constant, or falling to nothing along a half cosine until the last step"
-    )
-    accumulation: int = setting(1, "Samples to an optimizer step", ge=1)
-    batch: int = setting(1, "Samples of a step that are computed at once, where they are of one bucket", ge=1)
-    max_norm: float = setting(1.0, "Gradients are clipped to this norm", gt=0)
-    time: Literal["sigmoid", "uniform"] = setting("sigmoid", "How noise levels are drawn before the shift")
-    shift: float | None = setting(None, "Shift of the noise levels; the model's own by default", gt=0)
-    caption_dropout: float = setting(
-        0.0, "Share of the draws that see the negative prompt in place of their caption, so that guidance keeps the style",
-        ge=0, lt=1,
-    )  # fmt: skip
-    first_frame: float = setting(
-        0.0, "Share of clips that see their first frame clean, for models that take words or a picture", ge=0, le=1
-    )
-    seed: int = setting(1, "Seed of order, noise and noise levels", ge=0, lt=2**63)
-    precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
-    checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)
-    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
-    save_every: int = setting(250, "Steps between checkpoints", unit="steps", ge=1, affects=False)
-    validate_every: int = setting(
-        250, "Steps between validations; one before the first step", unit="steps", ge=1, affects=False
-    )
-    preview_every: int = setting(500, "Steps between previews", unit="steps", ge=1, affects=False)
-    prompts: str | None = setting(
-        None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)", affects=False
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _names_a_folder(cls, name: str | None) -> str | None:
-        if name is not None and name != safe_stem(name):
-            raise ValueError(f"the run's folder cannot be named so; '{safe_stem(name)}' would do")
-        return name
-
-    def total_steps(self, samples: int) -> int:
-        """Optimizer steps of a training over `samples` an epoch: no remainder is dropped."""
-        return self.steps if self.steps is not None else -(-self.epochs * samples // self.accumulation)
-
-
 class GenerateSettings(Settings):
     """Making a video from a prompt. What is None is the model's own."""
 
@@ -637,5 +560,5 @@ def describe(root: type[BaseModel] = ProjectSettings, prefix: str = "") -> Itera
         elif group is not None:
             yield from describe(group, f"{prefix}{name}.NAME." if group is Section else f"{prefix}{name}.")
         else:
-            unit = _extra(field).get("unit", "")
+            unit = extra_of(field).get("unit", "")
             yield {"key": prefix + name, "default": field.default, "help": field.description, "unit": unit}

@@ -96,18 +96,18 @@ def order_for(count: int, *parts: int | str) -> list[int]:
     return order
 
 
-def stratified_u(seed: int, epoch: int, position: int, count: int, expert: str) -> float:
+def stratified_u(seed: int, epoch: int, position: int, count: int, expert: str, *part: int) -> float:
     """Draw `position` of the `count` that an epoch makes: one from each of `count` equal strata, in random order.
 
     An epoch so covers the noise levels evenly, where independent draws leave gaps and heaps.
     """
-    jitter = uniform_for("jitter", seed, epoch, position, expert)
-    return (_strata(seed, epoch, count, expert)[position] + jitter) / count
+    jitter = uniform_for("jitter", seed, epoch, position, expert, *part)
+    return (_strata(seed, epoch, count, expert, *part)[position] + jitter) / count
 
 
 @lru_cache(maxsize=16)
-def _strata(seed: int, epoch: int, count: int, expert: str) -> tuple[int, ...]:
-    return tuple(order_for(count, "strata", seed, epoch, expert))
+def _strata(seed: int, epoch: int, count: int, expert: str, *part: int) -> tuple[int, ...]:
+    return tuple(order_for(count, "strata", seed, epoch, expert, *part))
 
 
 def _key(parts: tuple[int | str, ...]) -> bytes:

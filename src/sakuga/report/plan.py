@@ -26,7 +26,11 @@ def write_plan_report(project: Project, plan: Plan, other: Plan | None = None, n
 
 def _cards(plan: Plan) -> str:
     told = [(f"{plan.samples:,}", f"samples an epoch, {plan.held_out:,} of them held out for validation")]
-    told += [(f"{plan.steps:,}", f"steps of each expert, {plan.epochs:.1f} epochs")]
+    trained = max(1, plan.samples - plan.held_out)
+    told += [
+        (f"{steps:,}", f"steps of {expert}, {plan.experts[expert] / trained:.1f} epochs")
+        for expert, steps in plan.steps_of.items()
+    ]
     told += [(f"{sum(plan.cache.values()) / 1e9:,.2f} GB", "of cache")]
     if plan.memory:
         on = {None: "", True: f", fits the {plan.memory.card}", False: f", more than the {plan.memory.card} has"}

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...core import cards, cost
 from ...core.dataset import item_facts
-from ...core.family import Member
+from ...core.family import Expert, Member
 from ...core.noise import share
 from ...core.project import Project
 from ...core.samples.enumeration import ItemFacts
@@ -126,6 +126,7 @@ class Plan:
     sizes: list[Size]
     lengths: list[Length]
     advice: Advice | None
+    steps_of: dict[str, int] = field(default_factory=dict)  # each expert's own; `steps` are the most of them
 
 
 SAMPLES = """
@@ -164,12 +165,10 @@ def _plan(
     member = settings.member
     total = sum(sample.repeats for sample in planned)
     trained = sum(sample.repeats for sample in planned if not sample.held_out)
-    steps = train.total_steps(trained)
-    seen = train.epochs * trained if train.steps is None else steps * train.accumulation
-    names = train.experts or [expert.name for expert in member.experts]
-    experts = {member.expert(name).name: seen for name in names}
-    shift = train.shift or member.shift
-    shares = {e.name: round(share(e.t_min, e.t_max, train.time, shift), 4) for e in member.experts}
+    chosen = [member.expert(name) for name in train.experts or [expert.name for expert in member.experts]]
+    experts = {expert.name: _seen(train.of(expert), trained) for expert in chosen}
+    steps = max(train.of(expert).total_steps(trained) for expert in chosen)
+    shares = {e.name: _share(train, e, member) for e in member.experts}
     buckets = _buckets(planned, member, card)
     seconds = [bucket.samples * bucket.seconds for bucket in buckets if bucket.seconds is not None]
     hours = {name: round(sum(seconds) / total * n / 3600, 2) for name, n in experts.items() if seconds}
@@ -177,11 +176,23 @@ def _plan(
     items = item_facts(project)
     sizes, found = _sizes(items, member), lengths(items, settings.sections, member)
     return Plan(
-        total, total - trained, steps, seen / trained if trained else 0.0, _sections(planned, settings),
+        total, total - trained, steps, max(experts.values()) / trained if trained else 0.0, _sections(planned, settings),
         {bucket.name: bucket.samples for bucket in buckets}, sum(b.samples * b.tokens for b in buckets), experts, shares,
         hours, dropped, _fits(costs), costs, buckets, _need(buckets, train, member, card), _cache(project, planned, member),
-        sizes, found, _advice(sizes, found, train, member, card),
+        sizes, found, _advice(sizes, found, train, member, card), {e.name: train.of(e).total_steps(trained) for e in chosen},
     )  # fmt: skip
+
+
+def _seen(train: TrainSettings, samples: int) -> int:
+    """How many draws an expert makes, given its own settings."""
+    return train.epochs * samples if train.steps is None else train.steps * train.accumulation
+
+
+def _share(train: TrainSettings, expert: Expert, member: Member) -> float:
+    """Of all draws without a range, the share that falls to an expert."""
+    mine = train.of(expert)
+    shift = mine.shift if isinstance(mine.shift, float) else member.shift
+    return round(share(*train.levels(expert), mine.time, shift, mine.time_scale, mine.time_mean), 4)
 
 
 def _sections(planned: Iterable[Planned], settings: ProjectSettings) -> dict[str, dict[str, int]]:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ...core.dataset import Encoded, latent_file, text_file
-from ...core.errors import SakugaError
+from ...core.errors import SakugaError, nearest
 from ...core.family import Expert, Member
-from ...core.noise import time_at
-from ...core.settings import TrainSettings
+from ...core.noise import shift_by_tokens, time_at
+from ...core.settings import Phase, TrainSettings
 from ...nn.condition import FREE, Condition, with_mask
 from ...nn.encodings import read_encoding
 from ...nn.flow import noise_for, order_for, stratified_u, uniform_for
@@ -57,38 +57,102 @@ class Schedule:
     """Which draws each optimizer step of an expert makes. Steps count from 1.
 
     Every epoch is a new order of all samples, each as often as it repeats; steps run on over the ends of epochs, so no
-    remainder is dropped. Only the very last step may hold fewer draws than the accumulation.
+    remainder is dropped. A phase begins an epoch of its own. Only the very last step may hold fewer draws than the
+    accumulation.
     """
 
-    def __init__(self, samples: Sequence[Encoded], settings: TrainSettings, expert: Expert, shift: float) -> None:
-        self.samples = [s for s in samples if not s.held_out for _ in range(s.repeats)]
-        if not self.samples:
+    def __init__(self, samples: Sequence[Encoded], settings: TrainSettings, expert: Expert, member: Member) -> None:
+        self.settings, self.expert, self.member = settings.of(expert), expert, member
+        repeated = [s for s in samples if not s.held_out for _ in range(s.repeats)]
+        if not repeated:
             raise SakugaError("there is nothing to train on: every sample is held out; lower plan.holdout or add items")
-        self.settings, self.expert, self.shift = settings, expert, shift
-        self.steps = settings.total_steps(len(self.samples))
-        asked = self.steps * settings.accumulation
-        self.draws = asked if settings.steps is not None else min(asked, settings.epochs * len(self.samples))
+        if settings.phases and self.settings.steps is None:
+            raise SakugaError("with phases give train.steps too: an epoch is another length in each of them")
+        self.steps = self.settings.total_steps(len(repeated))
+        asked = self.steps * self.settings.accumulation
+        self.draws = asked if self.settings.steps is not None else min(asked, self.settings.epochs * len(repeated))
+        self.parts = _parts(repeated, self.settings, expert)
 
     def step(self, number: int) -> list[Draw]:
         """The draws of step `number` (1 ... steps)."""
         first = (number - 1) * self.settings.accumulation
-        return [self._draw(n) for n in range(first, min(first + self.settings.accumulation, self.draws))]
+        part = self.part(number)
+        return [self._draw(part, n) for n in range(first, min(first + self.settings.accumulation, self.draws))]
 
-    def _draw(self, number: int) -> Draw:
-        s, count = self.settings, len(self.samples)
-        epoch, position = divmod(number, count)
-        sample = self.samples[_order(count, s.seed, epoch, self.expert.name)[position]]
-        u = stratified_u(s.seed, epoch, position, count, self.expert.name)
-        t = time_at(u, s.time, self.shift, t_min=self.expert.t_min, t_max=self.expert.t_max)
+    def part(self, number: int) -> "Part":
+        """The phase that step `number` is of."""
+        return next(part for part in reversed(self.parts) if part.first <= number)
+
+    def _draw(self, part: "Part", number: int) -> Draw:
+        s, count = self.settings, len(part.samples)
+        epoch, position = divmod(number - (part.first - 1) * s.accumulation, count)
+        where: tuple[int | str, ...] = (s.seed, epoch, position, self.expert.name, *part.name)
+        sample = part.samples[_order(count, s.seed, epoch, self.expert.name, *part.name)[position]]
+        t = level_at(
+            stratified_u(s.seed, epoch, position, count, self.expert.name, *part.name),
+            sample,
+            s,
+            self.member,
+            part.levels,
+        )
         dropout = s.caption_dropout if sample.caption_dropout is None else sample.caption_dropout
-        captioned = uniform_for("caption", s.seed, epoch, position, self.expert.name) >= dropout
-        first = sample.frames > 1 and uniform_for("first", s.seed, epoch, position, self.expert.name) < s.first_frame
-        return Draw(sample, t, ("noise", s.seed, epoch, position, self.expert.name), captioned, first)
+        captioned = uniform_for("caption", *where) >= dropout
+        first = sample.frames > 1 and uniform_for("first", *where) < s.first_frame
+        return Draw(sample, t, ("noise", *where), captioned, first)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A phase of an expert's training: from which step, with which samples, at which levels and with which rate."""
+
+    first: int
+    samples: list[Encoded]
+    levels: tuple[float, float]
+    rate: float  # times that of the settings
+    name: tuple[int, ...]  # nothing for the first: what it draws is what a training without phases draws
+
+
+def _parts(samples: list[Encoded], settings: TrainSettings, expert: Expert) -> list[Part]:
+    """The phases of an expert; a phase keeps what it does not set of the one before."""
+    low, high = settings.levels(expert)
+    parts = [Part(1, samples, (low, high), 1.0, ())]
+    for number, phase in enumerate(settings.phases):
+        before = parts[-1]
+        chosen = before.samples if phase.sections is None else _of_sections(samples, phase)
+        least = before.levels[0] if phase.min_t is None else max(low, phase.min_t)
+        most = before.levels[1] if phase.max_t is None else min(high, phase.max_t)
+        rate = before.rate if phase.learning_rate is None else phase.learning_rate / settings.learning_rate
+        name = () if phase.from_step == 1 else (number + 1,)
+        if phase.from_step == 1:
+            parts.clear()
+        parts.append(Part(phase.from_step, chosen, (least, most), rate, name))
+    return parts
+
+
+def _of_sections(samples: list[Encoded], phase: Phase) -> list[Encoded]:
+    wanted = phase.sections or ()
+    known = sorted({s.section for s in samples})
+    for name in wanted:
+        if name not in known:
+            raise SakugaError(
+                f"the phase from step {phase.from_step} names section '{name}', of which nothing is trained on"
+                f"{nearest(name, known)} (there are: {', '.join(known)})"
+            )
+    return [s for s in samples if s.section in wanted]
+
+
+def level_at(u: float, sample: Encoded, settings: TrainSettings, member: Member, levels: tuple[float, float]) -> float:
+    """The noise level at quantile `u` of what is drawn for a sample, within `levels`."""
+    s, shift = settings, settings.shift or member.shift
+    if shift == "tokens":
+        tokens = member.tokens(sample.width, sample.height, sample.frames)
+        shift = shift_by_tokens(member.shift, tokens, member.tokens(*member.sizes[0], member.frames))
+    return time_at(u, s.time, shift, s.time_scale, s.time_mean, *levels)
 
 
 @lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int, expert: str) -> list[int]:
-    return order_for(count, "order", seed, epoch, expert)
+def _order(count: int, seed: int, epoch: int, expert: str, *part: int) -> list[int]:
+    return order_for(count, "order", seed, epoch, expert, *part)
 
 
 def together(draws: Sequence[Draw], most: int) -> list[list[int]]:

@@ -113,10 +113,9 @@ class _Training:
         previews: Previews, seams: Seams, result: Run,
     ) -> None:  # fmt: skip
         self.project, self.run, self.expert, self.parts, self.previews = project, run, expert, parts, previews
-        self.settings, self.seams, self.result = run.settings, seams, result
-        shift = self.settings.shift or parts.member.shift
-        self.schedule = Schedule(samples, self.settings, expert, shift)
-        self.validation = validation_draws(samples, self.settings, expert, shift)
+        self.settings, self.seams, self.result = run.settings.of(expert), seams, result
+        self.schedule = Schedule(samples, self.settings, expert, parts.member)
+        self.validation = validation_draws(samples, self.settings, expert, parts.member)
         self.row = record.open_expert(project, run, expert, self.schedule.steps)
         # one model is in memory at a time, but the VAE and the other expert of previews come beside it
         self.model: WanTransformer = parts.transformer(expert.name)
@@ -175,7 +174,7 @@ class _Training:
         """One optimizer step: the mean loss over its draws, backwards, clipped, applied."""
         started = time.perf_counter()
         draws = self.schedule.step(number)
-        rate = learning_rate(number, self.schedule.steps, self.settings)
+        rate = learning_rate(number, self.schedule.steps, self.settings) * self.schedule.part(number).rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         losses = torch.zeros(len(draws), device=self.parts.device)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ...core.dataset import Encoded
-from ...core.family import Expert
+from ...core.family import Expert, Member
 from ...core.noise import time_at
 from ...core.settings import TrainSettings
 from .data import Draw, together
@@ -18,15 +18,18 @@ MOST_SAMPLES = 16
 
 
 def validation_draws(
-    samples: Sequence[Encoded], settings: TrainSettings, expert: Expert, shift: float
+    samples: Sequence[Encoded], settings: TrainSettings, expert: Expert, member: Member
 ) -> dict[float, list[Draw]]:
     """Noise level -> what is predicted at it. Held-out samples, evenly chosen when there are many."""
     held = [s for s in samples if s.held_out]
     count = min(len(held), MOST_SAMPLES)
     chosen = [held[k * len(held) // count] for k in range(count)]
+    mine = settings.of(expert)
+    shift = mine.shift if isinstance(mine.shift, float) else member.shift  # one for all samples, whatever their size
     draws: dict[float, list[Draw]] = {}
     for n in range(LEVELS if chosen else 0):
-        t = time_at((n + 0.5) / LEVELS, settings.time, shift, t_min=expert.t_min, t_max=expert.t_max)
+        u = (n + 0.5) / LEVELS
+        t = time_at(u, mine.time, shift, mine.time_scale, mine.time_mean, *settings.levels(expert))
         draws[round(t, 6)] = [Draw(s, t, ("validation", s.key, n)) for s in chosen]
     return draws
 
