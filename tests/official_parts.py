@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from diffusers import WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+from diffusers_vae import make_vae
 from torch import Tensor, nn
 
 from official import official
 from sakuga.core.family import Transformer, Vae
 from sakuga.nn.transformer import WanTransformer
+from sakuga.nn.vae import official_key
+from sakuga.nn.vae_network import VaeNetwork
 
 TEXT_LENGTH = 12
 
@@ -56,6 +59,12 @@ def diffusers_model(model: WanTransformer) -> Any:
         image_dim=1280 if s.clip_branch else None, added_kv_proj_dim=s.dim if s.clip_branch else None,
     )  # fmt: skip
     other.load_state_dict(convert_wan_transformer_to_diffusers(dict(model.state_dict())))
+    return other.eval()
+
+
+def diffusers_vae(network: VaeNetwork) -> Any:
+    other, ours = make_vae(network.facts).to_empty(device="cpu"), network.state_dict()
+    other.load_state_dict({key: ours[official_key(key, network.facts)] for key in other.state_dict()})
     return other.eval()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers_vae import make_vae, vae_config
 from names import (
     CONFIG_FILE,
     END,
@@ -49,7 +50,6 @@ from sakuga.nn.clip import make_clip
 from sakuga.nn.flow import noise_for
 from sakuga.nn.text import make_text, text_config
 from sakuga.nn.transformer import WanTransformer
-from sakuga.nn.vae import make_vae, vae_config
 from sakuga.nn.weights import fill
 
 PIXEL_STD = 0.5  # of decoded noise
@@ -146,7 +146,7 @@ def _write_vae(facts: Vae, folder: Path, seed: int) -> None:
     """Weights and a config with the statistics that these very weights give to latents."""
     if (folder / VAE_FILE).exists() and (folder / CONFIG_FILE).exists():
         return
-    model = make_vae(vae_config(facts))
+    model = make_vae(facts)
     made = _random(model.named_parameters(), seed, VAE_FOLDER, gain=SILU_GAIN)
     made["decoder.conv_out.weight"] *= PIXEL_STD
     fill(model, iter(made.items()), folder, lambda _: torch.float32, "cpu")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers_vae import load_vae
 from safetensors.torch import save_file
 from torch import Tensor
 from training import Average, Clock, Muon, cosine, prepare, seeds, set_rates
@@ -19,7 +20,6 @@ from whole_clip import decode, encode
 from data import CLASSES, NAMED, Clips
 from sakuga.core.family import VAE_TINY, Vae
 from sakuga.nn.describer import Network
-from sakuga.nn.vae import load_vae
 
 BATCH = 32
 THROUGH = {"base": 800, "mixed": 1600, "later": 2400, "held": 360, "held-later": 360}  # also through the VAE

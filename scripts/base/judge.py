@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers_vae import load_vae
 from names import TEXT_FOLDER, TOKENIZER_FOLDER, TRANSFORMER_FILES
 from PIL import Image
 from safetensors.torch import load_file
@@ -23,7 +24,6 @@ from sakuga.nn.denoise import generate_latents
 from sakuga.nn.describer import Network
 from sakuga.nn.flow import noise_for
 from sakuga.nn.text import load_text, pad_text
-from sakuga.nn.vae import load_vae
 from sakuga.nn.weights import load_transformer
 
 BATCH = 20

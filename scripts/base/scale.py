@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers_vae import load_vae
 from vae import to_pixels
 from whole_clip import decode, encode
 
 from data import Clips
 from sakuga.core.family import VAE_TINY
 from sakuga.demo.style import make_scale
-from sakuga.nn.vae import load_vae
 
 LOOKS = ("cel", "woodcut")
 CLIPS = 120  # of each look

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from critic import Critic, doubt, make_critic
+from diffusers_vae import load_vae
 from names import (
     CONFIG_FILE,
     END,
@@ -42,7 +43,6 @@ from sakuga.core.noise import shift_time, unshift_time
 from sakuga.nn.flow import flow_loss, model_time, noise_latents, target
 from sakuga.nn.text import clean, make_text, text_config
 from sakuga.nn.transformer import WanTransformer
-from sakuga.nn.vae import load_vae
 
 MEMBER = FAMILY["tiny"]
 EXPERTS = FAMILY["tiny-experts"]

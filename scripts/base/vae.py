@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from diffusers_vae import make_vae, vae_config
 from names import SILU_GAIN, VAE_FILE
 from PIL import Image
 from safetensors.torch import save_file
@@ -25,7 +26,6 @@ from whole_clip import decode, encode
 
 from data import NAMED, Clips
 from sakuga.core.family import VAE_TINY, Vae
-from sakuga.nn.vae import make_vae, vae_config
 
 ROW = VAE_TINY
 BASE_SHARE = 0.4  # of a batch; the rest are the other looks
@@ -52,7 +52,7 @@ STAGES = (
 
 def new_model(row: Vae, seed: int) -> Any:
     """Random weights that keep the variance, and that see one frame alone: what stills teach is at once valid for clips."""
-    model = make_vae(vae_config(row)).to_empty(device="cpu")
+    model = make_vae(row).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for name, p in model.named_parameters():
         p.data.fill_(1.0 if name.endswith("gamma") else 0.0)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl_wan import patchify, unpatchify
+from diffusers_vae import make_vae
 from torch import Tensor
 
 from sakuga.core.family import VAE_TINY
-from sakuga.nn.vae import make_vae, vae_config
 
 
 def encode(model: Any, pixels_BCFHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +144,9 @@ def repeat(layer: Any, x: Tensor) -> Tensor:
 def check() -> None:
     for wide in (False, True):
         with torch.device("cpu"):
-            model = make_vae(
-                vae_config(replace(VAE_TINY, residual=wide, dim_mult=(2, 4, 4) if wide else (1, 2, 4)))
-            ).to_empty(device="cpu")
+            model = make_vae(replace(VAE_TINY, residual=wide, dim_mult=(2, 4, 4) if wide else (1, 2, 4))).to_empty(
+                device="cpu"
+            )
         torch.manual_seed(0)
         for p in model.parameters():
             torch.nn.init.normal_(p, std=p[0].numel() ** -0.5 if p.ndim > 1 else 0.5)

@@ -16,7 +16,16 @@ from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
 from torch import Tensor
 
 from official import official
-from official_parts import diffusers_model, noise, official_model, official_scheduler, official_vae, ours, pad
+from official_parts import (
+    diffusers_model,
+    diffusers_vae,
+    noise,
+    official_model,
+    official_scheduler,
+    official_vae,
+    ours,
+    pad,
+)
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import FAMILY, VAE_21, VAE_22, Member, Transformer
 from sakuga.nn.condition import FREE, Condition, check_picture, conditioned, from_picture
@@ -76,7 +85,7 @@ def test_what_joins_the_noise_is_the_official_one(vaes: dict[str, tuple[Any, Vae
     condition = given(I2V, door)
     assert condition.image_BCFHW is not None and condition.first_BCFHW is None
     assert condition.image_BCFHW.shape == (1, 20, 3, 4, 8)
-    assert torch.equal(condition.image_BCFHW[0], official_y(theirs))
+    assert (condition.image_BCFHW[0] - official_y(theirs)).abs().max() <= 2e-6
 
 
 @pytest.mark.parametrize("sampler", ["unipc", "dpm++"])
@@ -142,7 +151,7 @@ def test_ti2v_is_sampled_as_officially(sampler: str, image: bool, vaes: dict[str
     assert latent.std() > 0.1, "the comparison would be between zeros"
     assert (found[0] - latent).abs().max() <= 1e-5
     frames = torch.cat([*estimates, found])[:, :, 0]
-    assert all(torch.equal(frame, z[:, 0]) == image for frame in frames)
+    assert all(((frame - z[:, 0]).abs().max() <= 2e-6) == image for frame in frames)
 
 
 class _Schedule(FlowMatchEulerDiscreteScheduler):
@@ -161,7 +170,7 @@ def test_the_pipeline_of_diffusers_gives_the_same(member: Member, vaes: dict[str
     start = noise(1, *member.latent_shape(WIDTH, height, FRAMES), seed=8)
     text_BTD, clip_BTD = noise(1, 512, 32, seed=3), noise(1, 257, 1280, seed=4) if member.clip else None
     pipeline = WanImageToVideoPipeline(
-        tokenizer=None, text_encoder=None, vae=door.model, scheduler=_Schedule(), transformer=diffusers_model(model),
+        tokenizer=None, text_encoder=None, vae=diffusers_vae(door.model), scheduler=_Schedule(), transformer=diffusers_model(model),
         expand_timesteps=not member.given_channels,
     )  # fmt: skip
     pipeline.encode_image = lambda *_: clip_BTD

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+from diffusers_vae import make_vae
 from safetensors.torch import save_file
 
 from official import official
@@ -17,7 +18,7 @@ from sakuga.nn.clip import load_clip, make_clip
 from sakuga.nn.recognise import Content, candidates, content, recognise
 from sakuga.nn.text import load_text, make_text, text_config
 from sakuga.nn.transformer import WanTransformer
-from sakuga.nn.vae import load_vae, make_vae, vae_config
+from sakuga.nn.vae import load_vae
 from sakuga.nn.weights import load_transformer
 
 PATH = Path("mine.safetensors")
@@ -89,9 +90,9 @@ def test_a_diffusers_pipeline_of_two(tmp_path: Path) -> None:
 def test_the_other_parts() -> None:
     with torch.device("meta"):
         vae_21 = official("modules.vae2_1").WanVAE_(dim=VAE_21.base_dim, z_dim=VAE_21.channels)
-    for found in (content(shapes(vae_21), PATH), content(shapes(make_vae(vae_config(VAE_21))), PATH)):
+    for found in (content(shapes(vae_21), PATH), content(shapes(make_vae(VAE_21)), PATH)):
         assert found.kind == "vae" and "wan2.2-i2v-a14b" in found.members and "wan2.2-ti2v-5b" not in found.members
-    assert content(shapes(make_vae(vae_config(VAE_22))), PATH).title == "the VAE of Wan 2.2 TI2V 5B"
+    assert content(shapes(make_vae(VAE_22)), PATH).title == "the VAE of Wan 2.2 TI2V 5B"
     wan = FAMILY["wan2.1-t2v-14b"]
     assert content(shapes(make_text(text_config(wan.text))), PATH).title == "the text encoder umt5-xxl"
     seen = content({**shapes(make_clip(CLIP_H), "vision_model."), "visual_projection.weight": (1024, 1280)}, PATH)
@@ -174,7 +175,7 @@ def test_a_wrong_file_is_named_as_what_it_is(tmp_path: Path) -> None:
     )
     whole, vae = (
         tiny(tmp_path / "whole.safetensors"),
-        small(torch.float32, tmp_path / "vae.safetensors", shapes(make_vae(vae_config(wan.vae)))),
+        small(torch.float32, tmp_path / "vae.safetensors", shapes(make_vae(wan.vae))),
     )
     assert said(lambda: load_transformer(wan.transformer, style)) == (
         f"{style} is a LoRA for Wan 2.1 T2V 1.3B, not a transformer of Wan; give it to --lora"

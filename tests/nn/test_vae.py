@@ -21,6 +21,7 @@ from sakuga.nn.vae import VaeDoor, load_vae
 
 SMALL_21 = replace(VAE_21, base_dim=16)
 SMALL_22 = replace(VAE_22, base_dim=16, decoder_base_dim=16)
+ROUNDING = 5e-6  # in fp32, of values about 0.5; measured: latents 1e-6, pixels 3e-6
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +53,12 @@ def test_equals_official(facts: Vae, suffix: str, tmp_path: Path) -> None:
     found = door.encode(pixels_BCFHW)
     assert latents.std() > 0.05, "the comparison would be between zeros"
     assert found.shape == latents.shape
-    assert torch.equal(found, latents)
+    assert (found - latents).abs().max() <= ROUNDING
 
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
     pixels = expected.decode(noise, scale).clamp(-1, 1)
     assert pixels.std() > 0.05, "the comparison would be between zeros"
-    assert torch.equal(door.decode(noise), pixels)
+    assert (door.decode(noise) - pixels).abs().max() <= ROUNDING
 
 
 @pytest.mark.parametrize("frames", [1, 9])

@@ -1,133 +1,138 @@
-"""The door to the video VAE: pixels to normalised latents and back. The network itself is diffusers' AutoencoderKLWan.
+"""The door to the video VAE: pixels to normalised latents and back.
 
 Shapes: B batch, C channels, F frames (pixels) or latent frames, H W size.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import Vae
+from .vae_network import VaeNetwork
 from .weights import fill, read_object, read_weights, wanted
 
+PIXEL_CHANNELS = 3
+HOST_BUDGET = 4e9  # bytes on a processor
+FREE_SHARE = 0.9  # of a card's free memory, for what is free lies in pieces
 MOST = 1e6  # that a mean or a deviation of latents can be; those of Wan are about 1
 _STEMS = (
-    (r"^(encoder|decoder)\.conv1\.", r"\1.conv_in."),
-    (r"^(encoder|decoder)\.middle\.0\.", r"\1.mid_block.resnets.0."),
-    (r"^(encoder|decoder)\.middle\.1\.", r"\1.mid_block.attentions.0."),
-    (r"^(encoder|decoder)\.middle\.2\.", r"\1.mid_block.resnets.1."),
-    (r"^(encoder|decoder)\.head\.0\.", r"\1.norm_out."),
-    (r"^(encoder|decoder)\.head\.2\.", r"\1.conv_out."),
-    (r"^conv1\.", "quant_conv."),
-    (r"^conv2\.", "post_quant_conv."),
+    (r"^(encoder|decoder)\.conv_in\.", r"\1.conv1."),
+    (r"^(encoder|decoder)\.mid_block\.resnets\.0\.", r"\1.middle.0."),
+    (r"^(encoder|decoder)\.mid_block\.attentions\.0\.", r"\1.middle.1."),
+    (r"^(encoder|decoder)\.mid_block\.resnets\.1\.", r"\1.middle.2."),
+    (r"^(encoder|decoder)\.norm_out\.", r"\1.head.0."),
+    (r"^(encoder|decoder)\.conv_out\.", r"\1.head.2."),
+    (r"^quant_conv\.", "conv1."),
+    (r"^post_quant_conv\.", "conv2."),
+    (r"^encoder\.down_blocks\.", "encoder.downsamples."),
+    (r"^decoder\.up_blocks\.", "decoder.upsamples."),
 )
-_LEAVES = (
-    ("residual.0", "norm1"),
-    ("residual.2", "conv1"),
-    ("residual.3", "norm2"),
-    ("residual.6", "conv2"),
-    ("shortcut", "conv_shortcut"),
-)
+_LEAVES = {
+    "norm1": "residual.0",
+    "conv1": "residual.2",
+    "norm2": "residual.3",
+    "conv2": "residual.6",
+    "conv_shortcut": "shortcut",
+}
+_LAYER = re.compile(r"(en|de)coder\.(down|up)samples\.(\d{1,3})\.(.*)", re.DOTALL)
+_IN_LEVEL = re.compile(r"(?:(?:(?:down|up)samples|resnets)\.(\d{1,3})|((?:down|up)samplers?(?:\.0)?))\.(.*)", re.DOTALL)
 
 
-def diffusers_key(key: str, facts: Vae) -> str:
-    """The diffusers name of a weight of an official VAE file; diffusers' own names come back as they are.
+def official_key(key: str, facts: Vae) -> str:
+    """The name of a weight of a VAE file, of diffusers' or the official, as the official code of Wan 2.2 has it.
 
-    Official files number the layers of a level in one row: the residual blocks, then the resampling.
+    There, layers are counted by level, the residual blocks and then the resampling; that of Wan 2.1 counts all in a row.
     """
-    down, up = facts.res_blocks, facts.res_blocks + 1  # residual blocks of a level
     for pattern, name in _STEMS:
         key = re.sub(pattern, name, key)
-    if facts.residual:  # Wan 2.2: encoder.downsamples.LEVEL.downsamples.LAYER
-        key = re.sub(
-            r"(encoder|decoder)\.(down|up)samples\.(\d{1,3})\.(?:down|up)samples\.(\d{1,3})\.",
-            lambda m: (
-                f"{m[1]}.{m[2]}_blocks.{m[3]}."
-                + (f"resnets.{m[4]}." if int(m[4]) < (down if m[2] == "down" else up) else f"{m[2]}sampler.")
-            ),
-            key,
-        )
-    elif found := re.match(r"decoder\.upsamples\.(\d{1,3})\.(.*)", key):
-        level, layer = divmod(int(found[1]), up + 1)
-        key = f"decoder.up_blocks.{level}." + (f"resnets.{layer}" if layer < up else "upsamplers.0") + f".{found[2]}"
+    if not (found := _LAYER.fullmatch(key)):
+        return _leaf(key)
+    half, way, number, rest = found.groups()
+    blocks = facts.res_blocks + (way == "up")
+    if inside := _IN_LEVEL.fullmatch(rest):
+        level, layer, rest = int(number), blocks if inside[2] else int(inside[1]), inside[3]
     else:
-        key = key.replace("encoder.downsamples.", "encoder.down_blocks.")
-    for leaf, name in _LEAVES:
-        key = key.replace(f".{leaf}.", f".{name}.")
-    return key
+        level, layer = divmod(int(number), blocks + 1)
+    return _leaf(f"{half}coder.{way}samples.{level}.{way}samples.{layer}.{rest}")
 
 
-def vae_config(facts: Vae) -> dict[str, Any]:
-    """The settings of AutoencoderKLWan for a row of the family table."""
-    config: dict[str, Any] = {
-        "base_dim": facts.base_dim,
-        "decoder_base_dim": facts.decoder_base_dim,
-        "z_dim": facts.channels,
-        "dim_mult": list(facts.dim_mult),
-        "num_res_blocks": facts.res_blocks,
-        "temperal_downsample": list(facts.temporal_downsample),
-        "is_residual": facts.residual,
-        "in_channels": facts.pixel_channels,
-        "out_channels": facts.pixel_channels,
-        "patch_size": facts.patch,
-        "scale_factor_temporal": facts.stride[0],
-        "scale_factor_spatial": facts.stride[1],
-    }
-    if facts.mean:
-        config |= {"latents_mean": list(facts.mean), "latents_std": list(facts.std)}
-    return config
+def _leaf(key: str) -> str:
+    """A layer of a residual block by its official name."""
+    stem, _, leaf = key.rpartition(".")
+    block, _, layer = stem.rpartition(".")
+    return f"{block}.{_LEAVES[layer]}.{leaf}" if layer in _LEAVES and block[-1:].isdigit() else key
 
 
-def make_vae(config: dict[str, Any]) -> Any:
-    """An AutoencoderKLWan without weights, on the meta device."""
-    from diffusers import AutoencoderKLWan
-
+def make_vae(facts: Vae) -> VaeNetwork:
+    """The network without weights, on the meta device."""
     with torch.device("meta"):
-        return AutoencoderKLWan(**config)
+        return VaeNetwork(facts)
 
 
 class VaeDoor:
-    """`model` is the AutoencoderKLWan."""
+    """`model` is the network; `mean` and `std` are of the latents, by channel.
 
-    def __init__(self, model: Any) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.stride: int = model.config.scale_factor_temporal
+    `budget` is how many bytes may be held on the way, beside weights, pixels and latents: None is what is free on a card,
+    and `HOST_BUDGET` on a processor.
+    """
 
-        self.mean = self._by_channel(model.config.latents_mean)
+    def __init__(
+        self, model: VaeNetwork, mean: Sequence[float], std: Sequence[float], budget: float | None = None
+    ) -> None:
+        self.model, self.budget = model.eval().requires_grad_(False), budget
+        self.device, self.dtype = model.conv1.weight.device, model.conv1.weight.dtype
+        self.stride = model.facts.stride
+        self.mean = self._by_channel(mean)
         # Kept as the inverse, and divided by on the way back, since official code does: equal to the last bit.
-        self.scale = 1 / self._by_channel(model.config.latents_std)
+        self.scale = 1 / self._by_channel(std)
 
-    def _by_channel(self, values: list[float]) -> Tensor:
-        return torch.tensor(values, device=self.model.device).view(1, -1, 1, 1, 1)
+    def _by_channel(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
 
     @torch.no_grad()
     def encode(self, pixels_BCFHW: Tensor) -> Tensor:
         """Pixels in [-1, 1], F = 1 + a multiple of the stride -> normalised latents in fp32 (the mode, no noise)."""
-        assert (pixels_BCFHW.shape[2] - 1) % self.stride == 0, "the VAE would leave out the last frames"
-        posterior = self.model.encode(pixels_BCFHW.to(self.model.device, self.model.dtype)).latent_dist
-        return (posterior.mode().float() - self.mean) * self.scale
+        frames, *size = pixels_BCFHW.shape[2:]
+        assert (frames - 1) % self.stride[0] == 0, "the VAE would leave out the last frames"
+        assert all(n % s == 0 for n, s in zip(size, self.stride[1:], strict=True)), "the VAE would leave out a border"
+        return (self.model.encode(pixels_BCFHW, self._budget()).float() - self.mean) * self.scale
 
     @torch.no_grad()
     def decode(self, latents_BCFHW: Tensor) -> Tensor:
-        """Normalised latents -> pixels in fp32, clamped to [-1, 1]."""
-        raw = latents_BCFHW.to(self.model.device, torch.float32) / self.scale + self.mean
-        return self.model.decode(raw.to(self.model.dtype)).sample.float().clamp(-1, 1)
+        """Normalised latents -> pixels in fp32, clamped to [-1, 1], in the memory of the host."""
+        raw = latents_BCFHW.to(self.device, torch.float32) / self.scale + self.mean
+        B, _, frames, *size = raw.shape
+        time, *sides = self.stride
+        pixels_BCFHW = torch.empty(
+            B, PIXEL_CHANNELS, 1 + (frames - 1) * time, *(n * s for n, s in zip(size, sides, strict=True))
+        )
+        for where, piece in self.model.decode(raw.to(self.dtype), self._budget()):
+            pixels_BCFHW[where] = piece.float().clamp_(-1, 1).cpu()
+        return pixels_BCFHW
+
+    def _budget(self) -> float:
+        if self.budget is not None:
+            return self.budget
+        if self.device.type != "cuda":
+            return HOST_BUDGET
+        unused = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return FREE_SHARE * (torch.cuda.mem_get_info(self.device)[0] + unused)
 
 
 def load_vae(facts: Vae, path: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> VaeDoor:
     """The VAE of that row from a diffusers folder or from an official file (.pth or .safetensors)."""
-    config = vae_config(facts)
-    if path.is_dir():
-        config |= _statistics(path, facts)
-    model = make_vae(config)
-    tensors = ((diffusers_key(key, facts), tensor) for key, tensor in read_weights(path))
+    known = {"latents_mean": list(facts.mean), "latents_std": list(facts.std)}
+    statistics = _statistics(path, facts) if path.is_dir() else known
+    model = make_vae(facts)
+    tensors = ((official_key(key, facts), tensor) for key, tensor in read_weights(path))
     with wanted(path, "vae", facts):
         fill(model, tensors, path, lambda _: dtype, device)
-    return VaeDoor(model)
+    model.channels_last()
+    return VaeDoor(model, statistics["latents_mean"], statistics["latents_std"])
 
 
 def _statistics(folder: Path, facts: Vae) -> dict[str, list[float]]:
