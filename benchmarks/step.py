@@ -11,17 +11,24 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import machine
 import torch
 import torch.nn.functional as F
 
+from sakuga.core.cost import Held
 from sakuga.core.family import Member, member
 from sakuga.nn import flow
-from sakuga.nn.device import pick_device, pick_dtype
+from sakuga.nn.device import cap_memory, pick_device, pick_dtype
 from sakuga.nn.lora import inject
-from sakuga.nn.transformer import WanTransformer
+from sakuga.nn.parts import NAMES
+from sakuga.nn.quant import KINDS, SCALE, quantise_blocks
+from sakuga.nn.stream import Stream, spread
+from sakuga.nn.transformer import WanTransformer, is_island
+from sakuga.nn.weights import fill
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -75,16 +82,31 @@ def matrix_flop(tokens: int, wan: Member, layers: int, recompute: bool) -> float
     return passes * 2 * (seen_by_tokens * tokens + seen_by_text * wan.text.length)
 
 
-def random_model(wan: Member, layers: int, device: torch.device, dtype: torch.dtype) -> WanTransformer:
-    from dataclasses import replace
-
+def random_model(
+    wan: Member, layers: int, device: torch.device, dtype: torch.dtype, held: Held | None = None
+) -> WanTransformer:
+    """A model of random weights, held as `held` says (else as they compute, resident); never larger than that anywhere."""
     with torch.device("meta"):
         model = WanTransformer(replace(wan.transformer, layers=layers))
-    model = model.to_empty(device=device)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.02)
-    model.to_compute(dtype, device)
+    own = NAMES[dtype]
+    kind = held.kind if held else own
+    stored = quantise_blocks(model, KINDS[kind]) if kind != own else []
+    numbers = spread(held.streamed if held else 0, layers)
+    hosted = tuple(f"blocks.{n}." for n in numbers)
+    drawn: dict[tuple[int, ...], torch.Tensor] = {}  # one of each shape: drawing all would take minutes
+
+    def values() -> Iterator[tuple[str, torch.Tensor]]:
+        for name, like in model.state_dict().items():
+            if like.shape not in drawn:
+                drawn[like.shape] = torch.randn(like.shape, device=device, dtype=dtype) * 0.02
+            number = drawn[like.shape] + 1 if name.endswith(SCALE) else drawn[like.shape]
+            place = "cpu" if name.startswith(hosted) and like.dim() == 2 else device
+            kept = like.dtype if name in stored else torch.float32 if is_island(name) else dtype
+            yield name, number.to(place, kept, copy=True)
+
+    fill(model, values(), Path("random"), lambda _: None, None)
+    if numbers:
+        model.stream = Stream({n: model.blocks[n] for n in numbers}, device)
     return model
 
 
@@ -100,9 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     wan, device = member(options.model), pick_device(options.device)
     dtype = pick_dtype(None, device)
-    if options.memory and device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, options.memory * 1e9 / total), device)
+    cap_memory(device, options.memory)
     size = tuple(options.size or (*wan.sizes[0], wan.frames))
     tokens, layers = wan.tokens(*size), options.layers or wan.transformer.layers
     recompute = device.type == "cuda"

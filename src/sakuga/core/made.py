@@ -23,7 +23,7 @@ SAME = (
 )  # fmt: skip
 # Those that stand in it only where they are not as by default: they are seldom used, and change the numbers.
 MORE = (
-    "split", "batched", "cfg_zero", "skip_layers", "skip_from", "skip_to", "enhance_video", "reuse", "attention",
+    "split", "batched", "cfg_zero", "skip_layers", "skip_from", "skip_to", "enhance_video", "reuse", "attention", "weights",
 )  # fmt: skip
 
 

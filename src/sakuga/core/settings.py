@@ -389,6 +389,20 @@ class GenerateSettings(Settings):
     attention: Literal["torch", "sage"] = setting(
         "torch", "What computes attention: sage is SageAttention, where installed"
     )
+    weights: Literal["bf16", "fp8"] | None = setting(
+        None,
+        "How the transformer's large weights are stored; by default as precision says, on a GPU fp8 where that does not fit",
+    )
+    stream: int | None = setting(
+        None, "Blocks whose weights stay in host memory and pass through the GPU; by default as many as do not fit",
+        ge=0, affects=False,
+    )  # fmt: skip
+    vram: float | None = setting(
+        None, "The most that is taken of the GPU's memory; what is free by default", unit="GB", gt=0, affects=False
+    )
+    compile: bool = setting(
+        False, "Compile the transformer's blocks: faster steps after a first slow one", affects=False
+    )
     seed: int = setting(1, "Seed of the noise", ge=0)
     precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)

@@ -7,6 +7,8 @@ each size of video has a graph of its own. Adapters are compiled with the Linear
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +26,7 @@ def check_compiler(device: torch.device) -> None:
         raise SakugaError("compile needs a C++ compiler, and none is found; install one, or leave compile off")
 
 
-def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
+def compile_blocks(model: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
     """Compiles each of `model.blocks` in place, when it first runs; torch itself keeps what was compiled before."""
     torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
     for block in model.get_submodule("blocks").children():

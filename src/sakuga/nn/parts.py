@@ -17,6 +17,7 @@ from .vae import VaeDoor, load_vae
 from .weights import load_transformer
 
 T = TypeVar("T")
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # By the compute precision: how weights may be stored instead, where there is no room for them as they are.
 SMALLER = {"fp32": ("bf16", "fp8"), "bf16": ("fp8",), "fp16": ("fp8",)}
 
@@ -34,7 +35,8 @@ class Parts:
     ) -> None:  # fmt: skip
         self.member, self.paths, self.device, self.dtype = member, paths, device, dtype
         self.weights, self.stream, self.vram, self.compile = weights, stream, vram, compile
-        self.held: Held | None = None  # how the weights of the last transformer are held
+        self.held: Held | None = None  # how the weights of transformers are held, once one was opened
+        self.tokens = member.tokens(*member.sizes[0], member.frames)  # of the largest video that there must be room for
         self._role = ""
         self._part: object = None
         cap_memory(device, vram)
@@ -57,23 +59,26 @@ class Parts:
         paths = self.paths["text"], self.paths["tokenizer"]
         return self._hold("text", lambda: load_text(self.member.text, *paths, self.dtype, self.device))
 
-    def transformer(self, expert: str, tokens: int | None = None) -> WanTransformer:
-        """The transformer of an expert, frozen, with room beside it for videos of so many tokens; None is the model's own."""
+    def transformer(self, expert: str) -> WanTransformer:
+        """The transformer of an expert, frozen, with room beside it for videos of `tokens`."""
         role = expert if expert in self.paths else "transformer"
-        return self._hold(role, lambda: self._transformer(self.paths[role], tokens))
+        return self._hold(role, lambda: self._transformer(self.paths[role]))
 
-    def _transformer(self, path: Path, tokens: int | None) -> WanTransformer:
-        member = self.member
-        own = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
-        kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
-        size = tokens or member.tokens(*member.sizes[0], member.frames)
-        free = room_for_weights(self.device, self.vram)
-        self.held = held = plan_weights(member.transformer, size, free, kinds, self.stream)
-        kind = None if held.kind == own else held.kind
-        model = load_transformer(member.transformer, path, self.dtype, self.device, kind, held.streamed)
+    def _transformer(self, path: Path) -> WanTransformer:
+        shape, own = self.member.transformer, NAMES[self.dtype]
+        if self.held is None:  # once for all experts: a recipe names one kind
+            kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
+            free = room_for_weights(self.device, self.vram)
+            self.held = plan_weights(shape, self.tokens, free, kinds, self.stream)
+        model = load_transformer(shape, path, self.dtype, self.device, self.stored.get("weights"), self.held.streamed)
         if self.compile:
             compile_blocks(model)
         return model
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """{"weights": kind} where the large weights are not stored as they compute: what a recipe must say."""
+        return {} if self.held is None or self.held.kind == NAMES[self.dtype] else {"weights": self.held.kind}
 
     def _vae(self) -> VaeDoor:
         return load_vae(self.member.vae, self.paths["vae"], self.dtype, self.device)

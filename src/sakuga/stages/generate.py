@@ -105,8 +105,13 @@ def generate(
         check_picture(member, wanted.image)
     loras = find_loras(project, settings.lora, settings.strength)
     device = pick_device(settings.device)
-    parts = Parts(member, models.of_project(project), device, pick_dtype(settings.precision, device))
+    parts = Parts(
+        member, models.of_project(project), device, pick_dtype(settings.precision, device),
+        weights=settings.weights, stream=settings.stream, vram=settings.vram, compile=settings.compile,
+    )  # fmt: skip
     requests = _requests(parts, lines, asked, how, progress)
+    largest = max((member.tokens(r.width, r.height, r.frames) for r in requests), default=0)
+    parts.tokens = largest * (1 + settings.batched)
     experts = _WithLora(parts, loras, settings.merge)
     takes = [_Take(parts, request, progress) for request in requests]
     progress.start("generate", sum(len(take.sampling.experts) for take in takes), "steps")
@@ -125,7 +130,7 @@ def _written(
 ) -> Video:  # fmt: skip
     """The video of a take, decoded and on disk."""
     request, steps = take.request, take.sampling.experts
-    comment = _recipe(project, line, settings, take, worn.loras).comment()
+    comment = _recipe(project, line, settings, take, worn.loras, parts.stored).comment()
     kind = _format(settings, request.frames)
     path = _out(project, line.text, settings, alone, _ending(kind, request.frames))
     write = partial(_write, kind=kind, fps=parts.member.fps, comment=comment)
@@ -214,8 +219,9 @@ def negative_of(settings: GenerateSettings) -> str:
 
 
 def _recipe(
-    project: Project, line: PromptLine, settings: GenerateSettings, take: _Take, loras: Mapping[str, Sequence[Worn]]
-) -> Made:
+    project: Project, line: PromptLine, settings: GenerateSettings, take: _Take, loras: Mapping[str, Sequence[Worn]],
+    stored: dict[str, str],
+) -> Made:  # fmt: skip
     """What a video was made from, to be kept in it."""
     member, request = project.member, take.request
     worn = [
@@ -227,7 +233,7 @@ def _recipe(
         width=request.width, height=request.height, frames=request.frames, steps=len(take.sampling.experts),
         shift=request.shift or member.shift, guidance=take.sampling.guidance, sampler=request.sampler,
         experts=take.sampling.experts, loras=worn, image=settings.image, precision=settings.precision,
-        merge=settings.merge, note=settings.note, more=more_of(settings),
+        merge=settings.merge, note=settings.note, more=more_of(settings) | stored,
     )  # fmt: skip
 
 
