@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .core.covered import Disagreement
     from .core.made import Made
     from .core.stage import Stage, Summary
+    from .core.suspects import Suspect
     from .interop.layout import Exported
     from .interop.settle import Imported
     from .nn.lora_told import LoraTold
@@ -596,13 +597,34 @@ def train(
     """Plan, encode what is missing, and train; a run that was stopped goes on where it stopped."""
     chosen = change(project.settings.train, settings)
     with project.writing("train"):
-        failed = _cache(project, {"device": chosen.device}, progress).failed
-        if failed:
-            first = next(iter(failed.values()))
-            raise SakugaError(f"{len(failed)} of the samples and captions cannot be encoded, the first since {first}")
+        _encoded(project, chosen.device, progress)
         from .stages.train import train as run
 
         return run(project, chosen, progress, on_step or (lambda report: None), should_stop)
+
+
+def suspects(
+    project: Project, run: str | None = None, *, expert: str | None = None, measure: bool = False,
+    progress: Progress | None = None, **settings: Any,
+) -> "list[Suspect]":  # fmt: skip
+    """Items whose loss is higher than it should be, the most suspicious first: bad captions, hidden cuts.
+
+    From the draws of a run; with `measure` from a test of each caption against those of others, which sees far more and
+    needs no training. With neither, from what was tested, or else from the last run. Settings are those of `train`.
+    """
+    from .core import captions
+    from .core import suspects as told
+
+    chosen = change(project.settings.train, settings)
+    with project.writing("suspects"):
+        captions.sync(project)
+        if measure:
+            _encoded(project, chosen.device, progress)
+            from .stages.train.own_words import test_captions
+
+            expert = test_captions(project, chosen, expert, progress or Silent())
+        found = [] if run else told.suspects_of_captions(project, expert)
+        return found or told.suspects_of_training(project, run, expert)
 
 
 def generate(
@@ -746,6 +768,14 @@ def _run(project: Project, name: str, settings: dict[str, Any], progress: Progre
 
     base: Settings = getattr(project.settings, name, None) or Settings()
     return run(stage(name), project, change(base, settings), progress or Silent())
+
+
+def _encoded(project: Project, device: str | None, progress: Progress | None) -> None:
+    """Encode what is planned and not encoded yet. Raises SakugaError where something cannot be."""
+    failed = _cache(project, {"device": device}, progress).failed
+    if failed:
+        first = next(iter(failed.values()))
+        raise SakugaError(f"{len(failed)} of the samples and captions cannot be encoded, the first since {first}")
 
 
 def _cache(project: Project, settings: dict[str, Any], progress: Progress | None) -> "Summary":

@@ -88,3 +88,72 @@ def test_a_latent_frame_can_have_a_level_of_its_own() -> None:
     square = (x - e).square()
     torch.testing.assert_close(losses, torch.stack((square[0, :, 1:].mean(), square[1].mean())))
     assert torch.equal(flow.flow_loss(x, e, t[:, 1]), flow.flow_loss(x, e))
+
+
+def _some(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    velocity, wanted = (torch.randn(3, 4, 2, 3, 5, generator=generator) for _ in range(2))
+    return velocity, wanted
+
+
+LEVELS = torch.tensor([0.1, 0.5, 1.0])
+
+
+def test_the_plain_loss_is_the_mse() -> None:
+    velocity, wanted = _some()
+    found = flow.losses(velocity, wanted, LEVELS)
+    assert torch.equal(found.loss, found.mse)
+    torch.testing.assert_close(found.mse, (velocity - wanted).square().mean((1, 2, 3, 4)))
+
+
+def test_huber_is_that_of_torch() -> None:
+    velocity, wanted = _some()
+    for delta in (0.1, 1.0, 50.0):
+        found = flow.losses(velocity, wanted, LEVELS, kind="huber", delta=delta)
+        theirs = torch.nn.functional.huber_loss(velocity, wanted, reduction="none", delta=delta).mean((1, 2, 3, 4))
+        torch.testing.assert_close(found.loss, theirs)
+        torch.testing.assert_close(found.mse, flow.losses(velocity, wanted, LEVELS).mse)
+    torch.testing.assert_close(found.loss, found.mse / 2)  # where nothing lies beyond delta
+
+
+def test_levels_weigh_as_their_formulas_say() -> None:
+    velocity, wanted = _some()
+    plain = flow.losses(velocity, wanted, LEVELS).mse
+    by_sigma = flow.losses(velocity, wanted, LEVELS, weighting="sigma_sqrt")
+    torch.testing.assert_close(by_sigma.loss, plain * torch.tensor([100.0, 4.0, 1.0]))
+    by_cosine = flow.losses(velocity, wanted, LEVELS, weighting="cosmap")
+    torch.testing.assert_close(by_cosine.loss, plain * 2 / torch.pi / torch.tensor([0.82, 0.5, 1.0]))
+    assert torch.equal(by_sigma.mse, plain)
+    assert torch.equal(by_cosine.mse, plain)
+    assert flow.sigma_sqrt(torch.tensor([1e-300])).isfinite().all()
+    middles = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    assert abs(flow.cosmap(middles).mean().item() - 1) < 1e-6  # it is a density
+
+
+def test_a_mask_says_what_counts() -> None:
+    velocity, wanted = _some()
+    mask = torch.zeros(3, 1, 2, 3, 5)
+    mask[0, :, 0] = 1  # the first frame
+    mask[1, :, :, 1, 2] = 0.5  # one place: how much it counts does not matter where it is alone
+    error = (velocity - wanted).square()
+    found = flow.losses(velocity, wanted, LEVELS, mask_B1FHW=mask).mse
+    torch.testing.assert_close(
+        found, torch.stack([error[0, :, 0].mean(), error[1, :, :, 1, 2].mean(), torch.tensor(0.0)])
+    )
+    whole = flow.losses(velocity, wanted, LEVELS, mask_B1FHW=torch.ones(3, 1, 2, 3, 5)).mse
+    torch.testing.assert_close(whole, flow.losses(velocity, wanted, LEVELS).mse)
+
+
+def test_frames_that_are_given_count_nowhere() -> None:
+    velocity, wanted = _some()
+    levels = LEVELS[:, None].repeat(1, 2)
+    levels[1, 0] = 0
+    error = (velocity - wanted).square()
+    found = flow.losses(velocity, wanted, levels, weighting="sigma_sqrt")
+    torch.testing.assert_close(found.mse, torch.stack([error[0].mean(), error[1, :, 1].mean(), error[2].mean()]))
+    torch.testing.assert_close(found.loss, found.mse * torch.tensor([100.0, 4.0, 1.0]))
+    torch.testing.assert_close(found.mse, flow.flow_loss(velocity, wanted, levels))
+    mask = torch.ones(3, 1, 2, 3, 5)
+    mask[1, :, :, 0] = 0
+    masked = flow.losses(velocity, wanted, levels, mask_B1FHW=mask).mse
+    torch.testing.assert_close(masked[1], error[1, :, 1, 1:].mean())

@@ -231,7 +231,11 @@ CREATE TABLE claim (
 CREATE INDEX claim_source ON claim (source);
 -- a picture of an item and its caption in the space that they share: [width] float32 each
 CREATE TABLE item_fit (item TEXT PRIMARY KEY, source TEXT NOT NULL, picture BLOB NOT NULL, words BLOB NOT NULL);
-CREATE INDEX item_fit_source ON item_fit (source)
+CREATE INDEX item_fit_source ON item_fit (source);
+-- what a model's loss on an item is with its own caption, and on the mean with those of others: same noise, same level
+CREATE TABLE caption_test (
+  item TEXT NOT NULL, expert TEXT NOT NULL, level INTEGER NOT NULL, t REAL NOT NULL, caption TEXT NOT NULL, latent TEXT NOT NULL,
+  own REAL NOT NULL, others REAL NOT NULL, PRIMARY KEY (item, expert, level)) WITHOUT ROWID
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3, _v4)

@@ -7,10 +7,11 @@ Shapes: B batch, C channels, F latent frames, H W latent size. t is in (0, 1], 1
 """
 
 import hashlib
+import math
 import operator
 import struct
 from functools import lru_cache
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from torch import Tensor
 from ..core.family import TRAIN_TIMESTEPS
 
 Time = TypeVar("Time", float, Tensor)
+Kind = Literal["mse", "huber"]
+Weighting = Literal["none", "sigma_sqrt", "cosmap"]
+
+LEAST_COUNT = 1e-6  # of places that count: of a sample where none does, the loss is 0 rather than no number
 
 
 # The objective: Lipman et al. 2022 (flow matching), Liu et al. 2022 (rectified flow)
@@ -44,16 +49,75 @@ def model_time(t: Time) -> Time:
     return TRAIN_TIMESTEPS * t
 
 
-def flow_loss(predicted_BCFHW: Tensor, target_BCFHW: Tensor, t: Tensor | None = None) -> Tensor:
-    """Mean squared error of each sample, [B], in fp32 whatever the inputs are.
+class Losses(NamedTuple):
+    """Of each sample, [B] in fp32: what training makes less, and the mean squared error that measures are told in."""
 
-    With `t` [B, F] frames at t = 0 do not count: they are given clean, and nothing in them tells of the noise.
+    loss: Tensor
+    mse: Tensor
+
+
+def losses(
+    velocity_BCFHW: Tensor, target_BCFHW: Tensor, t: Tensor, *, kind: Kind = "mse", delta: float = 1.0,
+    weighting: Weighting = "none", mask_B1FHW: Tensor | None = None,
+) -> Losses:  # fmt: skip
+    """The loss of each sample at its noise level `t` [B], or [B, F]: frames at t = 0 are given clean and do not count.
+
+    `mask_B1FHW` (0..1, latent resolution) says how much each place counts: the loss is the mean over what counts, and 0
+    for a sample of which nothing does. `delta` is Huber's. The mse has neither Huber's form nor the level's weight.
     """
+    error_BCFHW = velocity_BCFHW.float() - target_BCFHW.float()
+    counts = _counts(t, mask_B1FHW)
+    mse_B = _mean(error_BCFHW.square(), counts)
+    loss_B = mse_B if kind == "mse" else _mean(huber(error_BCFHW, delta), counts)
+    if weighting != "none":
+        level_B = t.amax(1) if t.ndim == 2 else t  # that of the frames which are not given
+        loss_B = loss_B * WEIGHTS[weighting](level_B.float())
+    return Losses(loss_B, mse_B)
+
+
+def huber(error: Tensor, delta: float) -> Tensor:
+    """e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond: outliers pull with a constant force (Huber 1964)."""
+    size = error.abs()
+    return torch.where(size <= delta, error.square() / 2, delta * (size - delta / 2))
+
+
+def sigma_sqrt(t: Tensor) -> Tensor:
+    """1 / t^2, which makes of the velocity's error that of the noise at high t (Esser et al. 2024, table of schemes).
+
+    Levels under the least of the sampler's table count as that one: the weight has no bound.
+    """
+    return t.clamp(min=1 / TRAIN_TIMESTEPS) ** -2
+
+
+def cosmap(t: Tensor) -> Tensor:
+    """2 / (pi (1 - 2 t + 2 t^2)): the density of levels of a cosine schedule, at most 4 / pi at t = 1/2 (Esser et al. 2024)."""
+    return 2 / (math.pi * (1 - 2 * t + 2 * t.square()))
+
+
+WEIGHTS = {"sigma_sqrt": sigma_sqrt, "cosmap": cosmap}
+
+
+def flow_loss(predicted_BCFHW: Tensor, target_BCFHW: Tensor, t: Tensor | None = None) -> Tensor:
+    """Mean squared error of each sample, [B], in fp32 whatever the inputs are; of frames at t = 0 [B, F] none."""
     error_BCFHW = (predicted_BCFHW.float() - target_BCFHW.float()).square()
-    if t is None or t.ndim == 1:
+    return _mean(error_BCFHW, None if t is None else _counts(t, None))
+
+
+def _counts(t: Tensor, mask_B1FHW: Tensor | None) -> Tensor | None:
+    """How much each place counts, to be broadcast to [B, 1, F, H, W]; None where all count alike."""
+    if t.ndim == 1:
+        return mask_B1FHW
+    noised_B1F11 = (t > 0).float()[:, None, :, None, None]
+    return noised_B1F11 if mask_B1FHW is None else noised_B1F11 * mask_B1FHW
+
+
+def _mean(error_BCFHW: Tensor, counts: Tensor | None) -> Tensor:
+    """The mean of each sample over what counts, [B]."""
+    if counts is None:
         return error_BCFHW.flatten(1).mean(1)
-    counts_BF = (t > 0).float()
-    return (error_BCFHW.mean((1, 3, 4)) * counts_BF).sum(1) / counts_BF.sum(1)
+    each_BFHW = error_BCFHW.mean(1)
+    counts_BFHW = counts.float()[:, 0].expand_as(each_BFHW)
+    return (each_BFHW * counts_BFHW).flatten(1).sum(1) / counts_BFHW.flatten(1).sum(1).clamp(min=LEAST_COUNT)
 
 
 def _per_sample(t: float | Tensor, like: Tensor) -> float | Tensor:

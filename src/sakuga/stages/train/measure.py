@@ -24,14 +24,16 @@ def validation_draws(
     held = [s for s in samples if s.held_out]
     count = min(len(held), MOST_SAMPLES)
     chosen = [held[k * len(held) // count] for k in range(count)]
+    levels = levels_at(settings, expert, member, LEVELS) if chosen else []
+    return {round(t, 6): [Draw(s, t, ("validation", s.key, n)) for s in chosen] for n, t in enumerate(levels)}
+
+
+def levels_at(settings: TrainSettings, expert: Expert, member: Member, count: int) -> list[float]:
+    """Noise levels at the middles of `count` equal shares of what training draws; one shift for samples of all sizes."""
     mine = settings.of(expert)
-    shift = mine.shift if isinstance(mine.shift, float) else member.shift  # one for all samples, whatever their size
-    draws: dict[float, list[Draw]] = {}
-    for n in range(LEVELS if chosen else 0):
-        u = (n + 0.5) / LEVELS
-        t = time_at(u, mine.time, shift, mine.time_scale, mine.time_mean, *settings.levels(expert))
-        draws[round(t, 6)] = [Draw(s, t, ("validation", s.key, n)) for s in chosen]
-    return draws
+    shift = mine.shift if isinstance(mine.shift, float) else member.shift
+    how = mine.time, shift, mine.time_scale, mine.time_mean, *settings.levels(expert)
+    return [time_at((n + 0.5) / count, *how) for n in range(count)]
 
 
 @torch.no_grad()
