@@ -1,12 +1,16 @@
 """diffusion-pipe's configurations, key by key."""
 
+import math
+import re
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
 
 from interop_files import Write, clip, still
 from sakuga.core.errors import SakugaError
+from sakuga.core.noise import time_at
 from sakuga.interop import diffusion_pipe_keys as keys
 from sakuga.interop.diffusion_pipe import read_diffusion_pipe
 from sakuga.interop.draft import Draft
@@ -25,6 +29,7 @@ dtype = "bfloat16"
 [adapter]
 type = "lora"
 rank = 16
+{adapter}
 [optimizer]
 type = "adamw_optimi"
 lr = 2e-5
@@ -40,6 +45,7 @@ frame_buckets = [1, 33, 65]
 [[directory]]
 path = "/data/x"
 """
+LAYERS = ["blocks.1.self_attn.q", "blocks.1.self_attn.k", "blocks.1.ffn.0", "blocks.1.ffn.2"]
 PART = """
 [model]
 type = 'wan'
@@ -65,9 +71,12 @@ eps = 1e-8
 
 @pytest.fixture
 def read(write: Write) -> Any:
-    def of(top: str = "", model: str = "", dataset: str = DATASET, name: str | None = None) -> Draft:
+    def of(
+        top: str = "", model: str = "", dataset: str = DATASET, name: str | None = None, adapter: str = ""
+    ) -> Draft:  # fmt: skip
         write("dataset.toml", dataset)
-        return read_diffusion_pipe(write("config.toml", MAIN.format(top=top, model=model)), (), (), name)
+        text = MAIN.format(top=top, model=model, adapter=adapter)
+        return read_diffusion_pipe(write("config.toml", text), (), (), name)
 
     return of
 
@@ -117,8 +126,32 @@ def test_a_range_outside_of_model_is_passed_over_there(read: Any) -> None:
     assert "train.experts" not in draft.settings
 
 
-def test_a_range_of_a_model_of_one_expert_is_refused(read: Any) -> None:
-    assert said(read(model="min_t = 0.5"), "model.min_t, max_t") == [("refused", "")]
+def test_a_range_of_a_model_of_one_expert_is_the_same(read: Any) -> None:
+    draft = read(model="min_t = 0.5\nsigmoid_scale = 2.0")
+    assert said(draft, "model.min_t, max_t") == [("exact", "train.min_t = 0.5"), ("exact", "train.max_t = 1.0")]
+    assert said(draft, "model.sigmoid_scale") == [("exact", "train.time_scale = 2.0")]
+
+
+def test_noise_levels_are_drawn_as_theirs(read: Any) -> None:
+    """By their own construction: quantiles of 1e-4 ... 1 - 1e-4 through sigmoid and shift, cut off at the range."""
+    found = read(model="min_t = 0.5\nmax_t = 0.9\nsigmoid_scale = 2.0\nshift = 3").settings
+    normal = NormalDist()
+    x = [1 / (1 + math.exp(-2 * normal.inv_cdf(1e-4 + (1 - 2e-4) * n / 9999))) for n in range(10000)]
+    theirs = [t for t in (3 * each / (1 + 2 * each) for each in x) if 0.5 <= t <= 0.9]
+    for u in (0.01, 0.25, 0.5, 0.75, 0.99):
+        ours = time_at(u, found["train.time"], found["train.shift"], found["train.time_scale"], 0, found["train.min_t"],
+                       found["train.max_t"])  # fmt: skip
+        assert ours == pytest.approx(theirs[int(u * len(theirs))], abs=1e-3)
+
+
+def test_layers_and_dropout_of_the_adapter(read: Any) -> None:
+    draft = read(adapter="dropout = 0.1\nexclude_modules = ['ffn.0', 'q']")
+    assert draft.settings["train.dropout"] == 0.1
+    patterns = draft.settings["train.exclude"]
+    hits = [name for name in LAYERS if any(re.search(p, name) for p in patterns)]
+    assert hits == ["blocks.1.self_attn.q", "blocks.1.ffn.0"]
+    (pattern,) = read(adapter="exclude_modules = '.*ffn.*'").settings["train.exclude"]
+    assert [name for name in LAYERS if re.search(pattern, name)] == ["blocks.1.ffn.0", "blocks.1.ffn.2"]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +213,10 @@ def test_image_to_video_takes_no_stills(read: Any) -> None:
         ("micro_batch_size_per_gpu = [[512, 4], [1024, 1]]", {"train.accumulation": 4, "train.batch": 1}),
         ("max_steps = 500", {"train.steps": 500}),
         ("lr_scheduler = 'cosine'\nwarmup_steps = 9", {"train.schedule": "cosine", "train.warmup": 9}),
-        ("lr_scheduler = 'linear'", {"train.schedule": "constant"}),
+        ("lr_scheduler = 'linear'", {"train.schedule": "linear"}),
+        ("lr_scheduler = 'step'", {"train.schedule": "constant"}),
+        ("huber_delta = 0.5", {"train.loss": "huber", "train.huber_delta": 0.5}),
+        ("smooth_l1_beta = 0.25", {"train.loss": "huber", "train.huber_delta": 0.25}),
         ("activation_checkpointing = 'unsloth'", {"train.checkpointing": True}),
         ("uncond_fraction = 0.1", {"train.caption_dropout": 0.1}),
         ("save_dtype = 'float16'", {"publish.precision": "fp16"}),
@@ -198,9 +234,7 @@ def test_settings_of_a_training(read: Any, top: str, settings: dict[str, Any]) -
     ("top", "model", "key"),
     [
         ("gradient_clipping = 0", "", "gradient_clipping"),
-        ("huber_delta = 1.0", "", "huber_delta"),
         ("save_dtype = 'float8'", "", "save_dtype"),
-        ("", "sigmoid_scale = 2.0", "model.sigmoid_scale"),
     ],
 )
 def test_what_is_refused(read: Any, top: str, model: str, key: str) -> None:
@@ -246,11 +280,11 @@ NUMBERS = {"micro", "gradient", "epochs", "max_steps", "warmup", "every", "uncon
 def test_every_key_is_told(write: Write, key: str) -> None:
     import tomlkit
 
-    table: Any = tomlkit.parse(MAIN.format(top="", model=""))
+    table: Any = tomlkit.parse(MAIN.format(top="", model="", adapter=""))
     write("dataset.toml", DATASET)
     group, _, name = key.rpartition(".")
     values = {"timestep_sample_method": "uniform", "lr_scheduler": "cosine", "video_clip_mode": "single_middle", "type": None,
-              "dataset": None, "ckpt_path": None, "uncond_fraction": 0.5, "dtype": "bfloat16", "eval_datasets": ["x"]}  # fmt: skip
+              "dataset": None, "ckpt_path": None, "uncond_fraction": 0.5, "dtype": "bfloat16", "eval_datasets": ["x"], "exclude_modules": "q"}  # fmt: skip
     value = values.get(name, 1)
     if value is not None:
         (table[group] if group else table)[name] = value
@@ -303,7 +337,7 @@ def test_faults_around_it(write: Write) -> None:
     assert "config.toml trains a model of type 'flux', and Sakuga the Wan" in fault("[model]\ntype = 'flux'")
     assert "which model ckpt_path = '/m' holds is not to be seen" in fault("[model]\nckpt_path = '/m'")
     assert "is not to be seen" in fault("[model]\nckpt_path = '/m/Wan2.1-FLF2V-14B'")
-    named = MAIN.format(top="", model="")
+    named = MAIN.format(top="", model="", adapter="")
     assert "config.toml names the dataset file dataset.toml, which is not there" in fault(named)
     write("other.toml", "[model]\ntype = 'wan'")
     assert "other.toml is another file than a dataset file of diffusion-pipe" in fault(

@@ -1,5 +1,6 @@
 """musubi-tuner's files, key by key."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +180,13 @@ def test_sigma_is_uniform_whatever_the_shift(read: Any) -> None:
 def test_sigma_with_logit_normal_is_sigmoid(read: Any) -> None:
     assert noise(read("video", "", "--weighting_scheme", "logit_normal")) == ("sigmoid", 1.0)
     other = read("video", "", "--weighting_scheme", "logit_normal", "--logit_mean", "0.5")
-    assert said(other, "train: logit_mean") == [("refused", "")]
-    assert said(read("video", "", "--weighting_scheme", "cosmap"), "train: weighting_scheme") == [("refused", "")]
+    assert said(other, "train: logit_mean") == [("exact", "train.time_mean = -0.5")]
+    assert other.settings["train.time_scale"] == 1.0
+    weighed = read("video", "", "--weighting_scheme", "cosmap")
+    assert said(weighed, "train: weighting_scheme") == [("exact", 'train.weighting = "cosmap"')]
+    assert said(read("video", "", "--weighting_scheme", "mode"), "train: weighting_scheme") == [("refused", "")]
+    mode = read("video", "", "--weighting_scheme", "mode", "--timestep_sampling", "shift")
+    assert said(mode, "train: weighting_scheme") == [("ignored there", "")]
 
 
 def test_shift_without_a_number_is_no_shift(read: Any) -> None:
@@ -188,7 +194,7 @@ def test_shift_without_a_number_is_no_shift(read: Any) -> None:
     assert noise(read("video", "", "--timestep_sampling", "sigmoid", "--discrete_flow_shift", "3")) == ("sigmoid", 1.0)
     assert noise(read("video", "", "--timestep_sampling", "uniform")) == ("uniform", 1.0)
     assert said(read("video", "", "--timestep_sampling", "shift", "--sigmoid_scale", "2"), "train: sigmoid_scale") == [
-        ("refused", "")
+        ("exact", "train.time_scale = 2.0")
     ]
 
 
@@ -198,7 +204,7 @@ def test_a_shift_by_size_is_written_out(read: Any) -> None:
 
 
 def test_another_way_of_sampling_is_refused(read: Any) -> None:
-    draft = read("video", "", "--timestep_sampling", "logsnr", "--discrete_flow_shift", "5")
+    draft = read("video", "", "--timestep_sampling", "qinglong_flux", "--discrete_flow_shift", "5")
     assert said(draft, "train: timestep_sampling")[0][0] == "refused" and noise(draft) == ("sigmoid", 5.0)
 
 
@@ -215,7 +221,7 @@ def test_sigma_trains_the_wrong_range(read: Any) -> None:
         (("--min_timestep", "875", "--max_timestep", "1000", "--preserve_distribution_shape"), ["high"], "exact"),
         (("--min_timestep", "0", "--max_timestep", "875", "--preserve_distribution_shape"), ["low"], "exact"),
         (("--min_timestep", "875"), ["high"], "differs"),
-        (("--min_timestep", "900", "--preserve_distribution_shape"), ["high"], "differs"),
+        (("--min_timestep", "900", "--preserve_distribution_shape"), ["high"], "exact"),
     ],
 )
 def test_a_range_is_an_expert(read: Any, more: tuple[str, ...], experts: list[str], kind: str) -> None:
@@ -224,9 +230,59 @@ def test_a_range_is_an_expert(read: Any, more: tuple[str, ...], experts: list[st
     assert said(draft, "train: min_timestep, max_timestep")[0][0] == kind
 
 
-def test_a_range_of_a_model_of_one_expert_is_refused(read: Any) -> None:
-    draft = read("video", "", "--timestep_sampling", "shift", "--min_timestep", "500")
-    assert said(draft, "train: min_timestep, max_timestep") == [("refused", "")]
+def test_a_range_within_that_of_an_expert_is_kept(read: Any) -> None:
+    narrow = ("--min_timestep", "900", "--preserve_distribution_shape")
+    draft = read("video", "", *A14B, "--timestep_sampling", "shift", *narrow)
+    assert (draft.settings["train.min_t"], draft.settings["train.max_t"]) == (0.9, 1.0)
+
+
+def test_a_range_of_a_model_of_one_expert_is_the_same_where_it_is_cut_off(read: Any) -> None:
+    def became(*more: str) -> list[tuple[str, str]]:
+        return said(read("video", "", "--min_timestep", "500", *more), "train: min_timestep, max_timestep")
+
+    exact = [("exact", "train.min_t = 0.5"), ("exact", "train.max_t = 1.0")]
+    assert became("--timestep_sampling", "shift", "--preserve_distribution_shape") == exact
+    assert became("--timestep_sampling", "uniform") == exact  # a part of uniform levels is uniform, squeezed or cut off
+    assert {kind for kind, _ in became("--timestep_sampling", "shift")} == {"differs"}
+
+
+def test_the_logarithm_of_the_signal_is_a_sigmoid(read: Any) -> None:
+    draft = read("video", "", "--timestep_sampling", "logsnr", "--logit_mean", "-1", "--logit_std", "3")
+    assert noise(draft) == ("sigmoid", 1.0)
+    assert (draft.settings["train.time_mean"], draft.settings["train.time_scale"]) == (0.5, 1.5)
+
+
+def test_layers_dropout_and_schedule_of_a_training(read: Any) -> None:
+    patterns = [
+        "exclude_patterns=['.*ffn.*', '.*cross_attn.*']",
+        "include_patterns=[r'.*ffn\\.2']",
+        "loraplus_lr_ratio=4",
+    ]
+    draft = read("video", "", "--network_args", *patterns, "--network_dropout", "0.1")
+    layers = [f"blocks.0.{name}" for name in ("self_attn.q", "cross_attn.k", "ffn.0", "ffn.2")]
+    left = [name for name in layers if not any(re.search(p, name) for p in draft.settings["train.exclude"])]
+    assert left == ["blocks.0.self_attn.q", "blocks.0.ffn.2"]
+    assert (draft.settings["train.lora_plus"], draft.settings["train.dropout"]) == (4.0, 0.1)
+    assert said(draft, "train: network_dropout")[0][0] == "differs"
+    with pytest.raises(SakugaError, match="takes a list of patterns"):
+        read("video", "", "--network_args", "exclude_patterns=ffn")
+    with pytest.raises(SakugaError, match="loraplus_lr_ratio takes a number"):
+        read("video", "", "--network_args", "loraplus_lr_ratio='x'")
+
+
+@pytest.mark.parametrize(
+    ("more", "schedule", "decay"),
+    [
+        (("linear",), "linear", None),
+        (("warmup_stable_decay", "--lr_decay_steps", "0.3"), "wsd", 0.3),
+        (("warmup_stable_decay", "--lr_decay_steps", "400"), "wsd", 0.25),
+        (("warmup_stable_decay", "--lr_decay_steps", "400", "--max_train_epochs", "3"), "wsd", None),
+        (("rex",), "constant", None),
+    ],
+)
+def test_schedules(read: Any, more: tuple[str, ...], schedule: str, decay: float | None) -> None:
+    found = read("video", "", "--lr_scheduler", *more).settings
+    assert (found["train.schedule"], found.get("train.decay")) == (schedule, decay)
 
 
 def test_weights_tell_their_expert_by_name(read: Any) -> None:

@@ -59,7 +59,7 @@ class Expected:
     """
 
     def __init__(self, before: Mapping[float, float] = {}) -> None:
-        self._known = sorted((_logit(t), math.log(max(loss, LEAST))) for t, loss in before.items())
+        self._known = sorted((logit(t), math.log(max(loss, LEAST))) for t, loss in before.items())
         self.scale = sum(before.values()) / len(before) if before else 1.0  # turns a ratio into a loss
         self._curve, self._counts = [0.0] * NODES, [0.0] * NODES
         self._middle = 0.0
@@ -102,7 +102,7 @@ class Expected:
         """The logarithm of the loss before training, linear in logit(t) between the levels that were measured."""
         if not self._known:
             return 0.0
-        x, known = _logit(t), self._known
+        x, known = logit(t), self._known
         place = sum(at <= x for at, _ in known)
         if place in (0, len(known)):
             return known[min(place, len(known) - 1)][1]
@@ -148,13 +148,14 @@ def before_training(project: Project, run_expert: int) -> dict[float, float]:
     return {row["t"]: row["loss"] for row in rows}
 
 
-def _logit(t: float) -> float:
+def logit(t: float) -> float:
+    """log(t / (1 - t)), finite at the ends."""
     t = min(max(t, LEAST), 1 - 1e-9)
     return math.log(t / (1 - t))
 
 
 def _nodes(t: float) -> tuple[tuple[int, float], tuple[int, float]]:
     """The two nodes of the curve that a level lies between, each with its share of it."""
-    place = (min(max(_logit(t), -REACH), REACH) + REACH) / SPACING
+    place = (min(max(logit(t), -REACH), REACH) + REACH) / SPACING
     node = min(int(place), NODES - 2)
     return (node, node + 1 - place), (node + 1, place - node)

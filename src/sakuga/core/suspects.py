@@ -16,7 +16,7 @@ from .project import Project
 
 FEWEST = 4  # draws under which nobody is accused
 ONE_SIDED = 1.645  # standard errors below the mean: the excess is larger with a probability of 95 %
-FENCE = 2.0  # deviations of items from each other beyond which an item stands out
+FENCE = 3.0  # deviations of items from each other beyond which an item stands out
 MAD = 1.4826  # times the median absolute deviation is a normal variable's standard deviation
 BOTH_WAYS = 2  # passes over a training's draws: the first learns what is to be expected, the second compares with it
 

@@ -13,7 +13,7 @@ from ..core.errors import SakugaError, nearest
 from ..core.family import FAMILY
 from . import diffusion_pipe_keys as keys
 from .diffusion_pipe_dataset import DatasetFile
-from .draft import Draft, Later, expert_named, flux_shift, take_file, take_range
+from .draft import Draft, Later, expert_named, flux_shift, take_file, take_range, whole_name
 from .optimizers import take_optimizer
 from .reading import another, check_keys, last_part, locate, read_table, want
 from .report import SECRET
@@ -194,13 +194,22 @@ class _Main:
                 "exact", "adapter: (alpha)", None, "train.alpha", float(rank), "alpha is the rank there: scale 1"
             )
         if adapter.get("dropout"):
-            self.say(
-                "refused",
-                "adapter.dropout",
-                adapter["dropout"],
-                "",
-                "dropout inside the LoRA is not there yet in Sakuga",
+            dropout = float(self.number("dropout", whole=False, table=adapter))
+            self.put("exact", "adapter.dropout", "train.dropout", dropout)
+        if "exclude_modules" in adapter:
+            self._excluded(adapter["exclude_modules"])
+        if "init_from_existing" in adapter:
+            given = str(adapter["init_from_existing"])
+            take_file(
+                self.draft, "adapter.init_from_existing", given, "train.start_from", self.maps, self.config.parent
             )
+
+    def _excluded(self, given: Any) -> None:
+        """Layers that are left out: a pattern of whole names, or a list of names or their ends, as peft has it."""
+        patterns = (
+            [whole_name(given)] if isinstance(given, str) else [rf"(?:^|\.){re.escape(str(end))}$" for end in given]
+        )
+        self.put("exact", "adapter.exclude_modules", "train.exclude", patterns)
 
     def _optimizer(self) -> None:
         table = self.table.get("optimizer")
@@ -229,15 +238,33 @@ class _Main:
             self.put("exact", "lr_scheduler", "train.schedule", name)
         elif name == "cosine":
             self.put("differs", "lr_scheduler", "train.schedule", name, "theirs ends at 1e-6, Sakuga's at nothing")
+        elif name == "linear":
+            capped = "max_steps" in self.table
+            note = "theirs would end after all epochs, Sakuga's ends at train.steps" if capped else ""
+            self.put("differs" if capped else "exact", "lr_scheduler", "train.schedule", name, note)
         else:
             self.put(
                 "refused",
                 "lr_scheduler",
                 "train.schedule",
                 "constant",
-                f"{name} is not there; choose constant or cosine",
+                f"{name} is not there; choose constant, cosine, linear or wsd",
             )
         self.put("exact", "warmup_steps", "train.warmup", self.number("warmup_steps", 0))
+        self._loss()
+
+    def _loss(self) -> None:
+        for key, kind, note in (
+            ("huber_delta", "exact", ""),
+            (
+                "smooth_l1_beta",
+                "differs",
+                "theirs is Huber's loss over beta, which scales the gradients before they are clipped",
+            ),
+        ):
+            if (delta := self.number(key, whole=False)) is not None and float(delta) > 0:
+                self.draft.settings["train.loss"] = "huber"
+                self.put(kind, key, "train.huber_delta", float(delta), note)
 
     def _steps(self) -> None:
         if "epochs" in self.table:
@@ -291,10 +318,9 @@ class _Main:
                 f"{self.config.name}: timestep_sample_method = {way!r} is none there{nearest(way, list(times))}"
             )
         self.put("exact", "model.timestep_sample_method", "train.time", times[way])
-        if way == "logit_normal" and (scale := self.number("sigmoid_scale", 1.0, whole=False, table=self.model)) != 1:
-            self.say(
-                "refused", "model.sigmoid_scale", scale, "", f"the spread of the noise levels is 1 here, not {scale:g}"
-            )
+        if way == "logit_normal" and "sigmoid_scale" in self.model:
+            scale = float(self.number("sigmoid_scale", whole=False, table=self.model))
+            self.put("exact", "model.sigmoid_scale", "train.time_scale", scale)
         if "shift" in self.model or not self.model.get("flux_shift"):
             note = "" if "shift" in self.model else "no shift: composition and motion are hardly trained"
             shift = float(self.number("shift", 1.0, whole=False, table=self.model))

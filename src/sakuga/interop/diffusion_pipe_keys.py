@@ -16,7 +16,9 @@ TOP = {
     "gradient_accumulation_steps": Key("train.accumulation, times the micro batch"),
     "gradient_clipping": Key("train.max_norm; 0, which clips nothing, is refused"),
     "warmup_steps": Key("train.warmup"),
-    "lr_scheduler": Key("train.schedule: constant, cosine; linear is refused"),
+    "lr_scheduler": Key("train.schedule: constant, cosine, linear"),
+    "huber_delta": Key("train.loss = huber, and train.huber_delta"),
+    "smooth_l1_beta": Key("as huber_delta; theirs is divided by it"),
     "activation_checkpointing": Key("train.checkpointing"),
     "uncond_fraction": Key("train.caption_dropout"),
     "save_every_n_epochs": Key("train.save_every, in steps once the samples are counted"),
@@ -35,7 +37,6 @@ TOP |= fixed("exact", "runs are in the project's folder", "output_dir")
 TOP |= fixed("differs", "every checkpoint has the state that a run goes on from", "checkpoint_every_n_epochs",
               "checkpoint_every_n_minutes")  # fmt: skip
 TOP |= fixed("refused", f"several cards are {_LATER}", "pipeline_stages", "partition_method", "partition_split")
-TOP |= fixed("refused", f"it is {_LATER}", "huber_delta", "smooth_l1_beta")
 TOP |= fixed("refused", "the schedule of a run is that of its settings", "force_constant_lr")
 TOP |= fixed("differs", _MEMORY, "blocks_to_swap", "disable_block_swap_for_eval", "reentrant_activation_checkpointing")
 TOP |= fixed("exact", "compiling changes no result but rounding", "compile")
@@ -54,11 +55,11 @@ MODEL = {
     "llm_path": Key("models.text"),
     "dtype": Key("train.precision"),
     "timestep_sample_method": Key("train.time: logit_normal is sigmoid, uniform is uniform"),
-    "sigmoid_scale": Key("refused unless 1"),
+    "sigmoid_scale": Key("train.time_scale"),
     "shift": Key("train.shift; 1 where it is not given: no shift"),
     "flux_shift": Key("train.shift, the number for the first section"),
-    "min_t": Key("train.experts of a model of two experts; a range of a model of one is refused"),
-    "max_t": Key("as min_t"),
+    "min_t": Key("train.experts of a model of two experts, and train.min_t where the range is not that of the expert"),
+    "max_t": Key("train.max_t, likewise"),
 }
 MODEL |= fixed("differs", f"the base model stays in train.precision; weights of 8 bits are {_LATER}", "transformer_dtype",
                 "text_encoder_fp8")  # fmt: skip
@@ -68,10 +69,12 @@ MODEL |= fixed("ignored there", "Wan's training does not use it", "guidance", "v
 ADAPTER = {
     "type": Key("lora; lokr is refused"),
     "rank": Key("train.rank, and train.alpha: alpha is the rank there"),
-    "dropout": Key("refused unless 0"),
+    "dropout": Key("train.dropout"),
+    "exclude_modules": Key("train.exclude"),
+    "init_from_existing": Key("train.start_from, where the file is on this machine"),
 }
 ADAPTER |= fixed("exact", "a LoRA is trained in full precision", "dtype")
-ADAPTER |= fixed("refused", f"it is {_LATER}", "init_from_existing", "exclude_modules", "decompose_factor", "rank_dropout",
+ADAPTER |= fixed("refused", f"it is {_LATER}", "decompose_factor", "rank_dropout",
                   "fuse_adapters", "merge_adapters")  # fmt: skip
 ADAPTER |= fixed("refused", "alpha is an error there too; the scale is 1", "alpha")
 

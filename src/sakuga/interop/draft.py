@@ -60,30 +60,36 @@ class Draft:
 
 
 def take_range(draft: Draft, there: str, t_min: float, t_max: float, squeezed: bool) -> None:
-    """Noise levels from `t_min` to `t_max` (0..1) as experts of the model.
+    """Noise levels from `t_min` to `t_max` (0..1): the expert of the model that they are, and the range where it is another.
 
     `squeezed`: the other trainer scales its distribution into the range rather than cutting it off there.
     """
     member, told = draft.member, [t_min, t_max]
-    whole = t_min <= CLOSE and t_max >= 1 - CLOSE
-    if len(member.experts) == 1:
-        if not whole:
-            note = (
-                f"{member.title} has one expert, which is trained on all noise levels; a range of them is not there yet"
-            )
-            draft.report.add("refused", there, told, "", note)
-        return
-    if whole:
+    if t_min <= CLOSE and t_max >= 1 - CLOSE:
         return  # which expert is told by the weights
+    squeeze = "theirs squeezes all noise levels into the range, Sakuga cuts the distribution off at its ends"
+    if len(member.experts) == 1:
+        _put_range(draft, there, told, squeeze if squeezed else "")
+        return
     covered = {e.name: max(0.0, min(t_max, e.t_max) - max(t_min, e.t_min)) for e in member.experts}
     name = max(covered, key=lambda expert: covered[expert])
     expert = member.expert(name)
-    exact = abs(expert.t_min - t_min) <= CLOSE and abs(expert.t_max - t_max) <= CLOSE
-    notes = [] if exact else [f"the {name} expert of {member.title} works from {expert.t_min:g} to {expert.t_max:g}"]
-    if squeezed:
-        notes.append("theirs squeezes all noise levels into the range, Sakuga cuts the distribution off at its ends")
-    kind: Kind = "differs" if notes else "exact"
-    draft.put(kind, there, told, "train.experts", [name], "; ".join(notes))
+    own = abs(expert.t_min - t_min) <= CLOSE and abs(expert.t_max - t_max) <= CLOSE
+    draft.put("differs" if squeezed else "exact", there, told, "train.experts", [name], squeeze if squeezed else "")
+    if not own:
+        note = f"the {name} expert of {member.title} works from {expert.t_min:g} to {expert.t_max:g}; the range is as there"
+        _put_range(draft, there, told, note)
+
+
+def _put_range(draft: Draft, there: str, told: list[float], note: str) -> None:
+    kind: Kind = "differs" if note.startswith("theirs") else "exact"
+    draft.put(kind, there, told, "train.min_t", told[0], note)
+    draft.put(kind, there, told, "train.max_t", told[1], note)
+
+
+def whole_name(pattern: str) -> str:
+    """A pattern that is to match a layer's whole name, as one that is looked for in it."""
+    return f"^(?:{pattern})$"
 
 
 def flux_shift(width: int, height: int) -> float:

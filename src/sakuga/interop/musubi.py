@@ -215,6 +215,8 @@ def _paths(draft: Draft, arguments: Mapping[str, Any], maps: Sequence[tuple[str,
     for key, role in roles.items():
         if key in arguments:
             take_file(draft, f"train: {key}", str(arguments[key]), f"models.{role}", maps, beside)
+    if "network_weights" in arguments and not draft.pair:
+        take_file(draft, "train: network_weights", str(arguments["network_weights"]), "train.start_from", maps, beside)
     if "sample_prompts" in arguments:
         given = str(arguments["sample_prompts"])
         path = locate(given, maps, (beside,))

@@ -77,12 +77,21 @@ TRAIN = {
     "network_dim": Key("train.rank; 4 where it is not given"),
     "network_alpha": Key("train.alpha; 1 where it is not given, which scales the LoRA by 1/rank"),
     "network_module": Key("networks.lora_wan; LoHa, LoKr and LyCORIS are refused"),
-    "network_args": Key("refused one by one, but for verbose", takes="many"),
+    "network_args": Key(
+        "exclude_patterns and include_patterns are train.exclude, loraplus_lr_ratio is train.lora_plus; what else there is is "
+        "refused, but for verbose",
+        takes="many",
+    ),
+    "network_dropout": Key("train.dropout, which zeroes another place"),
+    "network_weights": Key("train.start_from, where the file is on this machine"),
     "learning_rate": Key("train.learning_rate; 2e-6 where it is not given"),
     "optimizer_type": Key("AdamW and its 8-bit kin; any other is refused, and its learning rate with it"),
     "optimizer_args": Key("train.betas, train.eps, train.weight_decay", takes="many"),
     "max_grad_norm": Key("train.max_norm"),
-    "lr_scheduler": Key("train.schedule: constant, constant_with_warmup, cosine; any other is refused"),
+    "lr_scheduler": Key(
+        "train.schedule: constant, constant_with_warmup, cosine, linear; warmup_stable_decay is wsd; any other is refused"
+    ),
+    "lr_decay_steps": Key("train.decay with warmup_stable_decay, as a share of all steps"),
     "lr_warmup_steps": Key("train.warmup, in steps or as a share of all; constant ignores it there"),
     "max_train_steps": Key("train.steps, where there are no epochs; 1600 where neither is given"),
     "max_train_epochs": Key("train.epochs"),
@@ -91,16 +100,20 @@ TRAIN = {
     "seed": Key("train.seed; theirs draws one where it is not given"),
     "mixed_precision": Key("train.precision; fp16 is refused"),
     "timestep_sampling": Key(
-        "train.time and train.shift: sigma and uniform are uniform, sigmoid and shift are sigmoid; shifts that depend on the "
+        "train.time and train.shift: sigma and uniform are uniform, sigmoid, shift and logsnr are sigmoid; shifts that depend on the "
         "size are written out as a number; any other is refused"
     ),
     "discrete_flow_shift": Key("train.shift with `shift`; ignored by every other way of sampling"),
-    "sigmoid_scale": Key("refused unless 1"),
-    "weighting_scheme": Key("with sigma: none is uniform, logit_normal is sigmoid; any other is refused"),
-    "logit_mean": Key("refused with logit_normal unless 0"),
-    "logit_std": Key("refused with logit_normal unless 1"),
-    "min_timestep": Key("train.experts of a model of two experts; with sigma their range is the wrong way round"),
-    "max_timestep": Key("as min_timestep"),
+    "sigmoid_scale": Key("train.time_scale"),
+    "weighting_scheme": Key(
+        "train.weighting for sigma_sqrt and cosmap; with sigma logit_normal is sigmoid and mode is refused"
+    ),
+    "logit_mean": Key("train.time_mean: with logit_normal and sigma its negative, with logsnr half its negative"),
+    "logit_std": Key("train.time_scale: as it is with logit_normal and sigma, half of it with logsnr"),
+    "min_timestep": Key(
+        "train.experts of a model of two experts, and train.min_t; with sigma their range is the wrong way round"
+    ),
+    "max_timestep": Key("train.max_t, likewise"),
     "preserve_distribution_shape": Key("without it theirs squeezes the distribution into the range", takes="nothing"),
     "timestep_boundary": Key("the boundary is a fact of the model; another one is refused"),
     "save_every_n_epochs": Key("train.save_every, in steps once the samples are counted"),
@@ -142,12 +155,12 @@ TRAIN |= fixed(
     "differs", _KEPT, "save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps", "save_last_n_steps_state"
 )
 TRAIN |= fixed("exact", "a preview comes before the first step", "sample_at_first", takes="nothing")
-TRAIN |= fixed("refused", "a run of another trainer cannot be gone on with", "resume", "network_weights")
-TRAIN |= fixed("refused", f"it is {_LATER}", "network_dropout", "scale_weight_norms", "num_timestep_buckets")
+TRAIN |= fixed("refused", "a run of another trainer cannot be gone on with", "resume")
+TRAIN |= fixed("refused", f"it is {_LATER}", "scale_weight_norms", "num_timestep_buckets")
 TRAIN |= fixed(
     "refused", f"it is {_LATER}", "base_weights", "base_weights_multiplier", "lr_scheduler_args", takes="many"
 )
-TRAIN |= fixed("refused", "the schedules here take no further values", "lr_decay_steps", "lr_scheduler_num_cycles",
+TRAIN |= fixed("refused", "the schedules here take no further values", "lr_scheduler_num_cycles",
                 "lr_scheduler_power", "lr_scheduler_timescale", "lr_scheduler_min_lr_ratio", "lr_scheduler_type")  # fmt: skip
 TRAIN |= fixed("ignored there", "it takes part with weighting_scheme mode alone, which is refused", "mode_scale")
 TRAIN |= fixed("ignored there", "Wan's training does not use it", "guidance_scale", "dit_dtype", "dit_in_channels",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.errors import SakugaError
 from . import musubi_keys as keys
-from .draft import Draft, Later, expert_named, flux_shift, take_range
+from .draft import Draft, Later, expert_named, flux_shift, take_range, whole_name
 from .optimizers import take_optimizer
 
 # What holds there where nothing is said.
@@ -84,13 +84,35 @@ class Training:
             else ""
         )
         self.put("exact", "network_alpha", "train.alpha", alpha, scale + weak)
-        for argument in self.arguments.get("network_args", []):
-            key = argument.partition("=")[0]
+        if dropout := self.value("network_dropout", float):
+            note = "theirs zeroes what comes between A and B, Sakuga what goes into A"
+            self.put("differs", "network_dropout", "train.dropout", dropout, note)
+        self._layers()
+
+    def _layers(self) -> None:
+        """The arguments of the network itself: which layers it has, and how fast B learns."""
+        words = dict(argument.partition("=")[::2] for argument in self.arguments.get("network_args", []))
+        for key, text in words.items():
+            there = f"train: network_args.{key}"
             if key in QUIET:
-                self.draft.report.add("exact", f"train: network_args.{key}", argument, "", "it changes no result")
+                self.draft.report.add("exact", there, text, "", "it changes no result")
+            elif key == "loraplus_lr_ratio":
+                self.draft.put("exact", there, text, "train.lora_plus", _literal(there, text, float))
+            elif key == "exclude_patterns":
+                rescued = "".join(
+                    f"(?!{whole_name(p)})" for p in _literal(there, words.get("include_patterns", "[]"), list)
+                )
+                patterns = [
+                    f"{rescued}{whole_name(p)}" if rescued else whole_name(p) for p in _literal(there, text, list)
+                ]
+                self.draft.put("exact", there, text, "train.exclude", patterns, "they match whole names there")
+            elif key == "include_patterns":
+                note = "they only bring back what exclude_patterns leaves out, and are written into train.exclude"
+                kind: Any = "exact" if "exclude_patterns" in words else "ignored there"
+                self.draft.report.add(kind, there, text, "", note)
             else:
-                note = "the layers and parts of a LoRA cannot be chosen in Sakuga yet"
-                self.draft.report.add("refused", f"train: network_args.{key}", argument, "", note)
+                note = "this part of its LoRA is not there in Sakuga"
+                self.draft.report.add("refused", there, text, "", note)
 
     def _optimizer(self) -> None:
         values: dict[str, Any] = {}
@@ -111,16 +133,18 @@ class Training:
 
     def _schedule(self) -> None:
         name = str(self.arguments.get("lr_scheduler", "constant"))
-        ours = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine"}
+        ours = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine", "linear": "linear"}
         if name in ours:
             self.put("exact", "lr_scheduler", "train.schedule", ours[name])
+        elif name == "warmup_stable_decay":
+            self._stable()
         else:
             self.put(
                 "refused",
                 "lr_scheduler",
                 "train.schedule",
                 "constant",
-                f"{name} is not there; choose constant or cosine",
+                f"{name} is not there; choose constant, cosine, linear or wsd",
             )
         warmup = self.value("lr_warmup_steps", float, 0)
         if not warmup:
@@ -133,6 +157,25 @@ class Training:
             self.draft.later.append(Later("train.warmup", "train: lr_warmup_steps", "share", warmup))
         else:
             self.put("exact", "lr_warmup_steps", "train.warmup", int(warmup))
+
+    def _stable(self) -> None:
+        """Warm-up, stable, decay: the decay is steps or a share of all there, and a share here."""
+        self.put(
+            "differs", "lr_scheduler", "train.schedule", "wsd", "theirs falls along half a cosine, Sakuga along a line"
+        )
+        decay = self.value("lr_decay_steps", float, 0)
+        steps = None if "max_train_epochs" in self.arguments else self.value("max_train_steps", int, STEPS)
+        if 0 < decay < 1:
+            self.put("exact", "lr_decay_steps", "train.decay", decay)
+        elif decay and steps:
+            self.put("exact", "lr_decay_steps", "train.decay", min(1.0, round(decay / steps, 6)), f"of {steps} steps")
+        else:
+            note = (
+                "set train.decay to its share of all steps"
+                if decay
+                else "without it the rate never falls there; set constant"
+            )
+            self.say("refused", "lr_decay_steps", "", note)
 
     def _steps(self, batches: Sequence[int]) -> None:
         most, own = max(batches), self.value("gradient_accumulation_steps", int, 1)
@@ -155,7 +198,14 @@ class Training:
         """How noise levels are drawn. x = sigmoid(z) or uniform, then t = S x / (1 + (S - 1) x)."""
         way = str(self.arguments.get("timestep_sampling", "sigma"))
         shift = self.value("discrete_flow_shift", float, 1.0)
-        times = {"shift": "sigmoid", "sigmoid": "sigmoid", "uniform": "uniform", "flux_shift": "sigmoid"}
+        times = {
+            "shift": "sigmoid",
+            "sigmoid": "sigmoid",
+            "uniform": "uniform",
+            "flux_shift": "sigmoid",
+            "logsnr": "sigmoid",
+        }
+        self._weighting(way)
         if way == "sigma":
             self._sigma()
         elif way in times:
@@ -169,26 +219,46 @@ class Training:
                 f"{way} is not there; shift {shift:g} stands for it",
             )
         if way == "flux_shift":
+            self._spread()
             self._by_size()
             return
         held = shift if way == "shift" or way not in (*times, "sigma") else 1.0
         ignored = held != shift
         note = f"{way} ignores it" if ignored else ""
         self.put("ignored there" if ignored else "exact", "discrete_flow_shift", "train.shift", held, note)
-        if times.get(way) == "sigmoid" and (scale := self.value("sigmoid_scale", float, 1.0)) != 1:
-            self.say("refused", "sigmoid_scale", "", f"the spread of the noise levels is 1 here, not {scale:g}")
+        if way == "logsnr":
+            self._normal(-0.5, "t = sigmoid(-z / 2) of their normal z")
+        elif times.get(way) == "sigmoid":
+            self._spread()
+
+    def _spread(self) -> None:
+        if "sigmoid_scale" in self.arguments:
+            self.put("exact", "sigmoid_scale", "train.time_scale", self.value("sigmoid_scale", float))
+
+    def _normal(self, factor: float, note: str) -> None:
+        """Their logit_mean and logit_std as those of logit(t), which is their normal variable times `factor`."""
+        mean, spread = self.value("logit_mean", float, 0.0), self.value("logit_std", float, 1.0)
+        self.put("exact", "logit_mean", "train.time_mean", factor * mean + 0.0, note)
+        self.put("exact", "logit_std", "train.time_scale", abs(factor) * spread, note)
 
     def _sigma(self) -> None:
         scheme = str(self.arguments.get("weighting_scheme", "none"))
-        plain_normal = self.value("logit_mean", float, 0.0) == 0 and self.value("logit_std", float, 1.0) == 1
         if scheme == "logit_normal":
-            self.put("exact", "timestep_sampling", "train.time", "sigmoid", f"{SIGMA}; logit_normal weighs them")
-            if not plain_normal:
-                self.say("refused", "logit_mean", "", "the normal of the noise levels has mean 0 and spread 1 here")
+            self.put("exact", "timestep_sampling", "train.time", "sigmoid", f"{SIGMA}; logit_normal draws them")
+            self._normal(-1.0, "t = 1 - sigmoid(z) there: their table of levels descends")
             return
         self.put("exact", "timestep_sampling", "train.time", "uniform", SIGMA)
-        if scheme != "none":
-            self.say("refused", "weighting_scheme", "", f"{scheme} is not there; every noise level counts the same")
+        if scheme == "mode":
+            self.say("refused", "weighting_scheme", "", "mode is not there; the noise levels are uniform")
+
+    def _weighting(self, way: str) -> None:
+        """The weight of a noise level; logit_normal and mode say how sigma draws them, and nothing elsewhere."""
+        scheme = str(self.arguments.get("weighting_scheme", "none"))
+        if scheme in ("none", "sigma_sqrt", "cosmap"):
+            if "weighting_scheme" in self.arguments:
+                self.put("exact", "weighting_scheme", "train.weighting", scheme)
+        elif way != "sigma":
+            self.say("ignored there", "weighting_scheme", "", f"{scheme} takes part with sigma alone")
 
     def _by_size(self) -> None:
         """A shift that depends on the size: written out for the first section, told for the others."""
@@ -219,7 +289,8 @@ class Training:
             note = f"{wrong}; here the range that was meant is trained"
             self.draft.report.add("differs", "train: min_timestep, max_timestep", [low, high], "", note)
         if ranged:
-            squeezed = "preserve_distribution_shape" not in self.arguments and way != "sigma"
+            # a part of uniform levels is uniform, squeezed or cut off
+            squeezed = "preserve_distribution_shape" not in self.arguments and way not in ("sigma", "uniform")
             take_range(self.draft, "train: min_timestep, max_timestep", t_min, t_max, squeezed)
         if "train.experts" not in self.draft.settings and len(member.experts) > 1:
             named = expert_named(self.arguments.get("dit"))
@@ -298,3 +369,12 @@ class Training:
             )
         elif "save_precision" in self.arguments:
             self.say("refused", "save_precision", "", "published files are bf16, fp16 or fp32")
+
+
+def _literal(there: str, text: str, kind: type) -> Any:
+    """A value as Python writes it, of a kind."""
+    try:
+        return kind(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError) as error:
+        wanted = "a list of patterns, ['...']" if kind is list else "a number"
+        raise SakugaError(f"{there} takes {wanted}, not {text!r}; correct it") from error
