@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 from statistics import fmean, stdev
 
 import pytest
@@ -28,7 +29,7 @@ def draws(steps: int, seed: int = 1, each: int = 1) -> list[list[Drawn]]:
 
 def scatter(values: list[float]) -> float:
     """Of a step's value around that of its neighbour, as a share."""
-    return stdev(math.log(b / a) for a, b in zip(values, values[1:], strict=False)) / math.sqrt(2)
+    return stdev(math.log(b / a) for a, b in pairwise(values)) / math.sqrt(2)
 
 
 @pytest.mark.parametrize(

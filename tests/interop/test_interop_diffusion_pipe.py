@@ -284,7 +284,8 @@ def test_every_key_is_told(write: Write, key: str) -> None:
     write("dataset.toml", DATASET)
     group, _, name = key.rpartition(".")
     values = {"timestep_sample_method": "uniform", "lr_scheduler": "cosine", "video_clip_mode": "single_middle", "type": None,
-              "dataset": None, "ckpt_path": None, "uncond_fraction": 0.5, "dtype": "bfloat16", "eval_datasets": ["x"], "exclude_modules": "q"}  # fmt: skip
+              "dataset": None, "ckpt_path": None, "uncond_fraction": 0.5, "dtype": "bfloat16", "eval_datasets": ["x"],
+              "exclude_modules": "q"}  # fmt: skip
     value = values.get(name, 1)
     if value is not None:
         (table[group] if group else table)[name] = value

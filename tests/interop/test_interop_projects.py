@@ -14,6 +14,7 @@ from sakuga import api
 from sakuga.core import store
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project, read_config
+from sakuga.core.settings import change
 from sakuga.interop.diffusion_pipe import read_diffusion_pipe
 from sakuga.interop.musubi import read_musubi
 
@@ -324,6 +325,51 @@ def test_two_experts_are_two_trainings(imported: Project) -> None:
     (job,) = api.export_config(imported, "ai-toolkit").files
     kinds = yaml.safe_load(job.read_text(encoding="utf-8"))["config"]["process"][0]["model"]["model_kwargs"]
     assert kinds == {"train_high_noise": True, "train_low_noise": True}
+
+
+def test_settings_that_another_trainer_lacks_are_told(imported: Project) -> None:
+    chosen = {
+        "shift": "tokens",
+        "time_scale": 1.5,
+        "time_mean": 0.5,
+        "schedule": "wsd",
+        "ema": 0.99,
+        "weighting": "cosmap",
+    }
+    imported.settings = imported.settings.model_copy(update={"train": change(imported.settings.train, chosen)})
+    own = f"{imported.member.shift:g}"
+    musubi = api.export_config(imported, "musubi")
+    script = (imported.folder / "exported/musubi/train.sh").read_text(encoding="utf-8").replace("\\\n", " ")
+    words = " ".join(script.split())
+    for part in (
+        f"--discrete_flow_shift {own}",
+        "--sigmoid_scale 1.5",
+        "--lr_scheduler warmup_stable_decay",
+        "--weighting_scheme cosmap",
+    ):
+        assert part in words
+    kinds = {entry.key: entry.kind for entry in musubi.report}
+    assert kinds["train.shift"] == kinds["train.schedule"] == "differs"
+    assert kinds["train.ema"] == kinds["train.time_mean"] == "refused" and "train.rank" not in kinds
+    out = imported.folder / "exported/musubi"
+    back = read_musubi(out / "dataset.toml", [str(out / "train.sh")], ()).settings
+    assert (back["train.time_scale"], back["train.weighting"], back["train.decay"]) == (1.5, "cosmap", 0.2)
+    pipe = api.export_config(imported, "diffusion-pipe")
+    kinds = {entry.key: entry.kind for entry in pipe.report}
+    assert (
+        kinds["train.ema"]
+        == kinds["train.time_mean"]
+        == kinds["train.weighting"]
+        == kinds["train.schedule"]
+        == "refused"
+    )
+    found = read_diffusion_pipe(imported.folder / "exported/diffusion-pipe/config.toml", (), ()).settings
+    assert (found["train.time_scale"], found["train.shift"], found["train.schedule"]) == (
+        1.5,
+        imported.member.shift,
+        "constant",
+    )
+    api.export_config(imported, "ai-toolkit")
 
 
 def of_model(project: Project, model: str, **train: Any) -> Project:

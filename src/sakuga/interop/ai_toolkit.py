@@ -9,7 +9,7 @@ import yaml
 from ..core.errors import SakugaError
 from ..core.project import Project
 from ..core.prompts import read_prompts
-from .layout import Exported, Layout, Part, cannot
+from .layout import Exported, Layout, Part, cannot, one_shift
 
 NAME = "ai-toolkit"
 SUFFIXES = frozenset(
@@ -100,7 +100,7 @@ def _train(project: Project, exported: Exported) -> dict[str, Any]:
         "optimizer_params": {"betas": list(train.betas), "eps": train.eps, "weight_decay": train.weight_decay},
         "max_grad_norm": train.max_norm, "dtype": "bf16", "cache_text_embeddings": True,
     }  # fmt: skip
-    shift = train.shift or project.member.shift
+    shift = one_shift(project, exported)
     if shift == SHIFT:
         values["timestep_type"] = "shift"
         report.add(

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..core.errors import SakugaError
 from ..core.models import survey
 from ..core.project import Project
 from ..core.samples.enumeration import ItemFacts, takes
-from ..core.settings import Section
+from ..core.settings import Section, TrainSettings
 from .report import Report
 
 
@@ -166,6 +166,26 @@ def model_paths(project: Project, exported: Exported, wanted: Mapping[str, str])
             note = f"{row['name']} is not on this machine; write its path where it stands"
             exported.report.add("differs", f"models.{role}", None, wanted[role], note)
     return found
+
+
+def one_shift(project: Project, exported: "Exported") -> float:
+    """The shift of the noise levels as one number: other trainers have none by tokens, frames counted."""
+    train, member = project.settings.train, project.member
+    if train.shift != "tokens":
+        return train.shift or member.shift
+    note = "its shift is one number; the model's own stands for that by tokens"
+    exported.report.add("differs", "train.shift", "tokens", f"{member.shift:g}", note)
+    return member.shift
+
+
+def untold(train: TrainSettings, exported: "Exported", has: Collection[str]) -> None:
+    """Tells each setting that was chosen, changes the result, and is none of those that a trainer `has`."""
+    usual = TrainSettings().that_matter()
+    for name, value in train.that_matter().items():
+        if name not in has and value != usual[name]:
+            exported.report.add(
+                "refused", f"train.{name}", value, "", "it has no such setting, or another meaning of it"
+            )
 
 
 def cannot(exported: Exported, there: str, section: Section, name: str, keys: Mapping[str, str]) -> None:

@@ -100,8 +100,8 @@ TRAIN = {
     "seed": Key("train.seed; theirs draws one where it is not given"),
     "mixed_precision": Key("train.precision; fp16 is refused"),
     "timestep_sampling": Key(
-        "train.time and train.shift: sigma and uniform are uniform, sigmoid, shift and logsnr are sigmoid; shifts that depend on the "
-        "size are written out as a number; any other is refused"
+        "train.time and train.shift: sigma and uniform are uniform, sigmoid, shift and logsnr are sigmoid; shifts that depend "
+        "on the size are written out as a number; any other is refused"
     ),
     "discrete_flow_shift": Key("train.shift with `shift`; ignored by every other way of sampling"),
     "sigmoid_scale": Key("train.time_scale"),

@@ -9,11 +9,16 @@ from ..core.family import Expert
 from ..core.project import Project
 from ..core.samples.buckets import landscape_buckets
 from ..core.samples.windows import lengths
-from .layout import Exported, Layout, Part, cannot, model_paths, toml
+from .layout import Exported, Layout, Part, cannot, model_paths, one_shift, toml, untold
 
 NAME = "diffusion-pipe"
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v"))
 LACKS = {"weight": "every sample counts the same", "caption_dropout": "one share holds for all"}
+HAS = {  # settings of ours that are written, or told by themselves
+    "experts", "steps", "epochs", "accumulation", "batch", "seed", "rank", "alpha", "learning_rate", "betas", "weight_decay", "eps",
+    "max_norm", "warmup", "schedule", "time", "time_scale", "shift", "min_t", "max_t", "low_full_range", "loss", "huber_delta",
+    "dropout", "caption_dropout", "first_frame", "precision",
+}  # fmt: skip
 MODES = {"head": "single_beginning", "middle": "single_middle"}
 
 
@@ -32,12 +37,13 @@ def write_diffusion_pipe(project: Project, out: Path) -> Exported:
     entries = [entry for part in parts for entry in _entries(project, layout, part)]
     if not entries:
         raise SakugaError("there is nothing that diffusion-pipe could train on: its clips need more than one frame")
+    shift = one_shift(project, exported)
     dataset = exported.write(
         "dataset.toml", "enable_ar_bucket = true\n" + "".join(_directory(entry) for entry in entries)
     )
     for expert in [project.member.expert(name) for name in _experts(project)]:
         name = "config.toml" if len(project.member.experts) == 1 else f"config-{expert.name}.toml"
-        exported.write(name, _config(project, exported, expert, dataset, _mode(exported, parts)))
+        exported.write(name, _config(project, exported, expert, dataset, (_mode(exported, parts), shift)))
     _lost(project, exported)
     return exported
 
@@ -123,8 +129,9 @@ def _mode(exported: Exported, parts: list[Part]) -> str:
 # The main configuration
 
 
-def _config(project: Project, exported: Exported, expert: Expert, dataset: Path, mode: str) -> str:
+def _config(project: Project, exported: Exported, expert: Expert, dataset: Path, how: tuple[str, float]) -> str:
     train, member = project.settings.train, project.member
+    mode, shift = how
     two = len(member.experts) > 1
     role = expert.name if two else "transformer"
     paths = model_paths(project, exported, {role: f"PATH-OF-{role.upper()}", "text": "PATH-OF-TEXT"})
@@ -132,20 +139,25 @@ def _config(project: Project, exported: Exported, expert: Expert, dataset: Path,
     top: dict[str, Any] = {
         "output_dir": (exported.folder / "output" / expert.name).as_posix(), "dataset": dataset.as_posix(), "epochs": train.epochs,
         "micro_batch_size_per_gpu": batch, "gradient_accumulation_steps": max(1, train.accumulation // batch),
-        "gradient_clipping": train.max_norm, "warmup_steps": train.warmup, "lr_scheduler": train.schedule,
+        "gradient_clipping": train.max_norm, "warmup_steps": train.warmup,
+        "lr_scheduler": train.schedule if train.schedule != "wsd" else "constant",
         "activation_checkpointing": train.checkpointing is not False, "save_every_n_steps": train.save_every,
         "video_clip_mode": mode, "save_dtype": "bfloat16",
     }  # fmt: skip
     top |= {"max_steps": train.steps} if train.steps else {}
+    top |= {"huber_delta": train.huber_delta} if train.loss == "huber" else {}
     top |= {"uncond_fraction": train.caption_dropout} if train.caption_dropout else {}
     model: dict[str, Any] = {"type": "wan", "ckpt_path": _checkpoint(project), "transformer_path": paths[role]}
     model |= {"llm_path": paths["text"], "dtype": "bfloat16" if train.precision != "fp32" else "float32"}
     model |= {
         "timestep_sample_method": "logit_normal" if train.time == "sigmoid" else "uniform",
-        "shift": train.shift or member.shift,
+        "shift": shift,
     }
-    model |= {"min_t": expert.t_min, "max_t": expert.t_max} if two else {}
-    adapter = {"type": "lora", "rank": train.rank, "dtype": "bfloat16"}
+    model |= {"sigmoid_scale": train.time_scale} if train.time_scale != 1 else {}
+    low, high = train.levels(expert)
+    model |= {"min_t": low, "max_t": high} if two or (low, high) != (0, 1) else {}
+    adapter: dict[str, Any] = {"type": "lora", "rank": train.rank, "dtype": "bfloat16"}
+    adapter |= {"dropout": train.dropout} if train.dropout else {}
     optimizer = {
         "type": "adamw",
         "lr": train.learning_rate,
@@ -182,6 +194,9 @@ def _lost(project: Project, exported: Exported) -> None:
             str(train.rank),
             "alpha is the rank there; the rate would have to make up",
         )
+    untold(train, exported, HAS)
+    if train.schedule == "wsd":
+        report.add("refused", "train.schedule", "wsd", "constant", "it has constant, linear and cosine")
     report.add("refused", "train.seed", train.seed, "", "it draws noise without a seed")
     if train.first_frame:
         report.add("refused", "train.first_frame", train.first_frame, "", "it trains this model on words alone")

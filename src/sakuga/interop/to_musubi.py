@@ -7,7 +7,7 @@ from ..core.errors import SakugaError
 from ..core.family import TRAIN_TIMESTEPS, Expert, Member
 from ..core.project import Project
 from .buckets import musubi_sizes
-from .layout import Exported, Layout, Part, cannot, model_paths, toml
+from .layout import Exported, Layout, Part, cannot, model_paths, one_shift, toml, untold
 from .musubi_keys import TASKS
 
 NAME = "musubi-tuner"
@@ -38,6 +38,11 @@ LACKS = {
 }
 TRAIN_LACKS = "captions are never dropped"
 LARGEST_SEED = 2**32
+SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine", "linear": "linear", "wsd": "warmup_stable_decay"}
+HAS = {  # settings of ours that are written, or told by themselves
+    "experts", "steps", "epochs", "accumulation", "batch", "seed", "rank", "alpha", "learning_rate", "betas", "weight_decay", "eps",
+    "max_norm", "warmup", "schedule", "decay", "time", "time_scale", "shift", "weighting", "caption_dropout", "precision",
+}  # fmt: skip
 
 
 def write_musubi(project: Project, out: Path) -> Exported:
@@ -171,17 +176,25 @@ def _range(project: Project, expert: Expert) -> list[str]:
 def _train(project: Project, exported: Exported) -> list[str]:
     """The arguments that say how it is trained; what cannot be said is told."""
     train, report = project.settings.train, exported.report
-    shift = train.shift or project.member.shift
+    shift = one_shift(project, exported)
     values: dict[str, Any] = {
         "network_module": "networks.lora_wan", "network_dim": train.rank, "network_alpha": train.alpha or train.rank,
         "optimizer_type": "adamw", "learning_rate": train.learning_rate, "max_grad_norm": train.max_norm,
-        "lr_scheduler": "cosine" if train.schedule == "cosine" else "constant_with_warmup" if train.warmup else "constant",
+        "lr_scheduler": SCHEDULES[train.schedule] if train.warmup or train.schedule != "constant" else "constant",
         "lr_warmup_steps": train.warmup, "seed": train.seed % LARGEST_SEED, "mixed_precision": "bf16",
     }  # fmt: skip
     if not train.warmup:
         del values["lr_warmup_steps"]
     values |= {"max_train_steps": train.steps} if train.steps else {"max_train_epochs": train.epochs}
     values |= {"timestep_sampling": "shift", "discrete_flow_shift": shift}
+    if train.time_scale != 1:
+        values |= {"sigmoid_scale": train.time_scale}
+    if train.weighting != "none":
+        values |= {"weighting_scheme": train.weighting}
+    if train.schedule == "wsd":
+        values |= {"lr_decay_steps": train.decay}
+        report.add("differs", "train.schedule", "wsd", "warmup_stable_decay", "it falls along half a cosine")
+    untold(train, exported, HAS)
     if train.time == "uniform":
         values |= {"timestep_sampling": "uniform"}
         del values["discrete_flow_shift"]
