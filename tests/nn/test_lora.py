@@ -181,15 +181,87 @@ def test_saved_values_are_taken_over(model: WanTransformer) -> None:
         lora.inject(WanTransformer(SHAPE), 2, 2, seed=0).load(values)
     with pytest.raises(SakugaError, match="has other layers than this one"):
         adapters.load({})
+    other = lora.inject(WanTransformer(replace(SHAPE, ffn_dim=80)), 4, 4, seed=0)
+    with pytest.raises(SakugaError, match=r"of another model: its blocks.0.ffn.0 is 96 x 64, this one's 80 x 64"):
+        other.load(values)
 
 
 def test_what_cannot_be_trained_is_an_error(model: WanTransformer) -> None:
-    with pytest.raises(SakugaError, match=r"'self_attn\.w' is not a layer a LoRA can train; did you mean self_attn"):
+    with pytest.raises(SakugaError) as raised:
         lora.inject(model, 4, 4, 0, include=["self_attn.w"])
+    assert str(raised.value).startswith(
+        "'self_attn.w' in train.include finds no layer that a LoRA can train; did you mean self_attn."
+    )
+    assert "(there are, in every block: cross_attn.k, cross_attn.o" in str(raised.value)
+    with pytest.raises(SakugaError, match="'blocks.9' in train.ranks finds no layer"):
+        lora.inject(model, 4, 4, 0, ranks={"blocks.9": 2})
+    with pytest.raises(SakugaError, match=r"'\(' in train.exclude is no pattern \(missing \), .*\); mend it"):
+        lora.inject(model, 4, 4, 0, exclude=["("])
     with pytest.raises(SakugaError, match="at least 1, not 0"):
         lora.inject(model, 0, 4, 0)
-    with pytest.raises(SakugaError, match="none of the layers"):
-        lora.inject(model, 4, 4, 0, include=["cross_attn.k_img"])
+    with pytest.raises(
+        SakugaError, match="none of the layers that the LoRA is to train; change `include` and `exclude`"
+    ):
+        lora.inject(model, 4, 4, 0, exclude=["blocks"])
+
+
+def test_patterns_choose_layers_and_ranks(model: WanTransformer) -> None:
+    adapters = lora.inject(
+        model, 4, None, 0, include=[r"attn\.[qv]$", "ffn"], exclude=["cross_attn", "k_img"],
+        ranks={"ffn": 8, r"blocks\.1\.": 2, "self_attn.v": 3},
+    )  # fmt: skip
+    ranks = {name: len(layer.A) for name, layer in adapters.layers.items()}
+    assert ranks == {
+        "blocks.0.self_attn.q": 4, "blocks.0.self_attn.v": 3, "blocks.0.ffn.0": 8, "blocks.0.ffn.2": 8,
+        "blocks.1.self_attn.q": 2, "blocks.1.self_attn.v": 3, "blocks.1.ffn.0": 2, "blocks.1.ffn.2": 2,
+    }  # fmt: skip
+    assert {layer.scale for layer in adapters.layers.values()} == {1.0}
+
+
+def test_rslora_is_a_scale_that_other_programs_need_not_know(tmp_path: Path, model: WanTransformer) -> None:
+    adapters = lora.inject(model, 16, 8, 0, ranks={"ffn": 4}, rslora=True)
+    assert adapters.layers["blocks.0.self_attn.q"].scale == 8 / 4
+    assert adapters.layers["blocks.0.ffn.0"].scale == 8 / 2
+    with torch.no_grad():
+        for layer in adapters.layers.values():
+            layer.B.fill_(0.01)
+    wanted = output(model)
+    lora.save_lora(tmp_path / "rs.safetensors", adapters.tensors(), {}, torch.float32)
+    adapters.remove(model)
+    lora.apply(model, lora.load_lora(tmp_path / "rs.safetensors"))
+    assert torch.equal(output(model), wanted)
+
+
+def test_dropout_is_of_training_alone_and_the_same_for_the_same_seed(model: WanTransformer) -> None:
+    adapters = lora.inject(model, 4, 4, 0, dropout=0.5)
+    with torch.no_grad():
+        for layer in adapters.layers.values():
+            layer.B.fill_(0.1)
+
+    def gradients(checkpointing: bool, seed: int) -> list[Tensor]:
+        model.checkpointing = checkpointing
+        torch.manual_seed(seed)
+        model(*inputs()).square().mean().backward()
+        return [grad for p in adapters.parameters() if (grad := p.grad) is not None and not setattr(p, "grad", None)]
+
+    still = output(model), output(model)
+    assert torch.equal(*still)  # the model was in eval mode, and so are the new adapters
+    model.train()
+    plain, again, other = gradients(False, 1), gradients(True, 1), gradients(False, 2)
+    assert all(map(torch.equal, plain, again)) and not all(map(torch.equal, plain, other))
+    assert not torch.equal(output(model), still[0])
+    model.eval()
+    assert torch.equal(output(model), still[0])
+
+
+def test_dropout_keeps_the_mean_and_the_base() -> None:
+    layer = LoraLinear(nn.Linear(4, 3), torch.ones(1, 4), torch.ones(3, 1), 1, dropout=0.25)
+    layer.train()
+    torch.manual_seed(0)
+    x = torch.ones(4000, 4)
+    delta = (layer(x) - layer.base(x))[:, 0].detach()
+    assert set((delta * 3 / 4).round(decimals=4).tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert float(delta.mean()) == pytest.approx(4, abs=0.05)
 
 
 # Files

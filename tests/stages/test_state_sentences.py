@@ -2,59 +2,98 @@
 
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import nn
 
 from sakuga.core.errors import SakugaError
-from sakuga.stages.train.state import MOMENTS, load_state
+from sakuga.core.settings import TrainSettings
+from sakuga.nn.ema import Ema
+from sakuga.nn.lora import LoraSet, inject
+from sakuga.nn.optimizers import make_optimizer
+from sakuga.stages.train.state import load_state, restore, save_state
 
-SOUND = '{"step": 1, "alphas": {"q": 1.0}}'
-
-
-def tensors(**changed: Tensor) -> dict[str, Tensor]:
-    """A state of one layer of rank 1, as it is saved."""
-    halves = {"A.q": torch.ones(1, 4), "B.q": torch.ones(3, 1)}
-    moments = {
-        f"moment.{number}.{key}": torch.tensor(1.0) if key == "step" else torch.zeros_like(half)
-        for number, half in enumerate(halves.values())
-        for key in MOMENTS
-    }
-    return halves | moments | changed
+NEW_RUN = "start a new run with another --name"
 
 
-@pytest.mark.parametrize(
-    ("changed", "told", "why"),
-    [
-        ({}, '{"step": 0, "alphas": {"q": 1.0}}', "its step or its alphas cannot be"),
-        ({}, '{"step": 1, "alphas": {"q": Infinity}}', "its step or its alphas cannot be"),
-        ({"moment.1.exp_avg": torch.zeros(2, 1)}, SOUND, "the moments of q have other shapes than it has"),
-        ({"moment.0.step": torch.tensor(0.0)}, SOUND, "the moments of q are not the numbers of an optimizer"),
-        (
-            {"moment.0.exp_avg_sq": torch.zeros(1, 4).half()},
-            SOUND,
-            "the moments of q are not the numbers of an optimizer",
-        ),
-    ],
-)
-def test_what_is_odd_is_said(tmp_path: Path, changed: dict[str, Tensor], told: str, why: str) -> None:
-    path = tmp_path / "state-full.safetensors"
-    path.write_bytes(save(tensors(), {"state": SOUND}))
-    assert load_state(path).step == 1 and load(path.read_bytes()).keys() == tensors().keys()
-    path.write_bytes(save(tensors(**changed), {"state": told}))
+def adapters(rank: int = 1, width: int = 4) -> LoraSet:
+    model = nn.Module()
+    model.blocks = nn.ModuleList([nn.Module()])
+    model.blocks[0].ffn = nn.Sequential(nn.Linear(width, 4))
+    return inject(model, rank, rank, 0)
+
+
+def stepped(lora: LoraSet, **settings: Any) -> torch.optim.Optimizer:
+    optimizer = make_optimizer(lora, TrainSettings(**settings))
+    for parameter in lora.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return optimizer
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    lora = adapters()
+    save_state(tmp_path / "state-full.safetensors", 1, lora, stepped(lora))
+    return tmp_path / "state-full.safetensors"
+
+
+def said(call: Any) -> str:
     with pytest.raises(SakugaError) as raised:
-        load_state(path)
-    assert str(raised.value) == f"{path} is not the state of a run ({why}); start a new run with another --name"
+        call()
+    return str(raised.value)
+
+
+def test_what_is_no_state_is_said(path: Path) -> None:
+    assert load_state(path).step == 1
+    tensors = load(path.read_bytes())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert said(lambda: load_state(path)) == (
+        f"{path} is not the state of a run (its content is not what was written); {NEW_RUN}"
+    )
+    path.write_bytes(save(tensors))
+    assert said(lambda: load_state(path)) == f"{path} is not the state of a run ('state'); {NEW_RUN}"
+    path.write_bytes(whole[:100])
+    assert said(lambda: load_state(path)).startswith(f"{path} is not the state of a run (")
+
+
+def test_a_state_of_another_training(path: Path) -> None:
+    state, lora = load_state(path), adapters()
+    assert said(lambda: restore(state, lora, stepped(lora, optimizer="automagic"))) == (
+        "the saved state is of another optimizer (torch.optim.adamw.AdamW, here it is sakuga.nn.automagic.Automagic, or with "
+        f"other groups); set train.optimizer and train.lora_plus as they were, or {NEW_RUN}"
+    )
+    assert "or with other groups" in said(lambda: restore(state, lora, stepped(lora, lora_plus=4.0)))
+    assert said(lambda: restore(state, lora, stepped(lora), Ema(lora.parameters(), 0.9))) == (
+        "the saved state and this training do not both keep a running mean; set train.ema as it was, or " + NEW_RUN
+    )
+    other = adapters(rank=2)
+    assert "rank 1 at blocks.0.ffn.0, this one 2" in said(lambda: restore(state, other, stepped(other)))
+    wide = adapters(width=6)
+    assert said(lambda: restore(state, wide, stepped(wide))) == (
+        "the saved LoRA is of another model: its blocks.0.ffn.0 is 4 x 4, this one's 4 x 6"
+    )
+
+
+def test_an_optimizer_that_remembers_objects_is_refused(path: Path) -> None:
+    lora = adapters()
+    optimizer, before = stepped(lora), path.read_bytes()
+    optimizer.state[lora.parameters()[0]]["history"] = deque([1])
+    assert said(lambda: save_state(path, 2, lora, optimizer)) == (
+        "the optimizer remembers a deque (memory.state.0.history), which no state can hold; choose another train.optimizer"
+    )
+    assert path.read_bytes() == before
 
 
 def test_equal_states_are_equal_bytes_in_every_process(tmp_path: Path) -> None:
     code = """
 import sys, torch
-import subprocess
-import sys
 from pathlib import Path
 from sakuga.nn.lora import inject
 from sakuga.stages.train.state import save_state

@@ -10,7 +10,7 @@ Shapes: A [rank, in], B [out, rank]; x [..., in].
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,12 +60,16 @@ class Adapter(nn.Module):
 
 
 class LoraLinear(Adapter):
-    """base(x) + strength * alpha / rank * B A x. A and B are fp32 and compute in the type of x."""
+    """base(x) + strength * alpha / rank * B A dropout(x). A and B are fp32 and compute in the type of x.
 
-    def __init__(self, base: nn.Module, A: Tensor, B: Tensor, alpha: float) -> None:
+    Dropout is of the LoRA's input and in training mode alone (torch's generator; a checkpointed block sees its mask again).
+    """
+
+    def __init__(self, base: nn.Module, A: Tensor, B: Tensor, alpha: float, dropout: float = 0.0) -> None:
         super().__init__(base)
         self.A, self.B = nn.Parameter(A.float()), nn.Parameter(B.float())
-        self.alpha = alpha
+        self.alpha, self.dropout = alpha, dropout
+        self.training = base.training  # a new adapter joins the mode that the model is in
 
     @property
     def scale(self) -> float:
@@ -76,7 +80,8 @@ class LoraLinear(Adapter):
         return LoraTensors(self.A.detach(), self.B.detach(), self.alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        delta = F.linear(F.linear(x, self.A.to(x.dtype)), self.B.to(x.dtype))
+        seen = F.dropout(x, self.dropout, self.training) if self.dropout else x
+        delta = F.linear(F.linear(seen, self.A.to(x.dtype)), self.B.to(x.dtype))
         return self.base(x) + self.scale * delta
 
 
@@ -184,7 +189,12 @@ class LoraSet:
             saved = tensors[name]
             if saved.A.shape != layer.A.shape or saved.B.shape != layer.B.shape:
                 ranks = f"rank {saved.A.shape[0]} at {name}, this one {layer.A.shape[0]}"
-                raise SakugaError(f"the saved LoRA has {ranks}; set the same rank")
+                if len(saved.A) != len(layer.A):
+                    raise SakugaError(f"the saved LoRA has {ranks}; set the same rank")
+                sizes = [f"{len(B)} x {A.shape[1]}" for A, B in ((saved.A, saved.B), (layer.A, layer.B))]
+                raise SakugaError(
+                    f"the saved LoRA is of another model: its {name} is {sizes[0]}, this one's {sizes[1]}"
+                )
             layer.A.copy_(saved.A)
             layer.B.copy_(saved.B)
             layer.alpha = saved.alpha
@@ -215,23 +225,54 @@ class LoraSet:
         return fold(model, [(self, strength)])
 
 
-def inject(model: nn.Module, rank: int, alpha: float, seed: int, include: Collection[str] = TARGETS) -> LoraSet:
-    """New adapters for training on the Linears of every block that `include` names; all else is frozen.
+def inject(
+    model: nn.Module, rank: int, alpha: float | None, seed: int, include: Collection[str] = (), *,
+    exclude: Collection[str] = (), ranks: Mapping[str, int] = {}, rslora: bool = False, dropout: float = 0.0,
+) -> LoraSet:  # fmt: skip
+    """New adapters for training on the Linears of every block (`TARGETS`); all else is frozen.
+
+    Patterns are searched for in dotted names (`blocks.3.self_attn.q`): one of `include` is to be found where there are
+    any, none of `exclude`, and the last of `ranks` that is found gives a layer its rank. `alpha` None is each layer's rank.
+    With `rslora` the scale is alpha / sqrt(rank) (Kalajdzievski 2023), kept as an alpha that gives it by alpha / rank.
 
     A is drawn by seed and layer name, uniform in +-1/sqrt(in) (kaiming_uniform, a = sqrt 5); B is zero, so that the
-    model begins unchanged. Raises SakugaError for a target that is none, or when the model has none of them.
+    model begins unchanged. Raises SakugaError for a pattern that is none or finds nothing, and when no layer is left.
     """
-    for target in include:
-        if target not in TARGETS:
-            raise SakugaError(f"'{target}' is not a layer a LoRA can train{nearest(target, TARGETS)}")
-    if rank < 1:
-        raise SakugaError(f"a LoRA's rank is at least 1, not {rank}")
+    if (least := min([rank, *ranks.values()])) < 1:
+        raise SakugaError(f"a LoRA's rank is at least 1, not {least}")
     model.requires_grad_(False)
-    pattern = re.compile(rf"blocks\.\d+\.({'|'.join(map(re.escape, include))})")
-    found = [name for name, _ in model.named_modules() if pattern.fullmatch(name)]
+    blocks = re.compile(rf"blocks\.\d+\.({'|'.join(map(re.escape, TARGETS))})")
+    there = [name for name, _ in model.named_modules() if blocks.fullmatch(name)]
+    wanted = _found("include", include, there)
+    banned = _found("exclude", exclude, there, must=False)
+    found = [name for name in there if (not include or name in wanted) and name not in banned]
+    of_layer = dict.fromkeys(found, rank) | {name: ranks[p] for name, p in _found("ranks", ranks, there).items()}
     if not found:
-        raise SakugaError("the model has none of the layers that the LoRA is to train; name others in `include`")
-    return LoraSet({name: _wrap(model, name, *_fresh(model, name, rank, seed), alpha) for name in found})
+        raise SakugaError("the model has none of the layers that the LoRA is to train; change `include` and `exclude`")
+    layers = {}
+    for name in found:
+        own = of_layer[name]
+        scaled = (own if alpha is None else alpha) * (math.sqrt(own) if rslora else 1)
+        layers[name] = _wrap(model, name, *_fresh(model, name, own, seed), scaled, dropout)
+    return LoraSet(layers)
+
+
+def _found(setting: str, patterns: Iterable[str], names: Sequence[str], must: bool = True) -> dict[str, str]:
+    """Name -> the last of the patterns that finds it. Each is to find something where it `must`."""
+    last: dict[str, str] = {}
+    for pattern in patterns:
+        try:
+            hits = [name for name in names if re.search(pattern, name)]
+        except re.error as error:
+            raise SakugaError(f"'{pattern}' in train.{setting} is no pattern ({error}); mend it") from None
+        if must and not hits:
+            parts = sorted({name.split(".", 2)[-1] for name in names})
+            raise SakugaError(
+                f"'{pattern}' in train.{setting} finds no layer that a LoRA can train{nearest(pattern, parts)} (there are, in "
+                f"every block: {', '.join(parts)})"
+            )
+        last |= dict.fromkeys(hits, pattern)
+    return last
 
 
 def _fresh(model: nn.Module, name: str, rank: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -243,11 +284,11 @@ def _fresh(model: nn.Module, name: str, rank: int, seed: int) -> tuple[Tensor, T
     return A, torch.zeros(base.out_features, rank)
 
 
-def _wrap(model: nn.Module, name: str, A: Tensor, B: Tensor, alpha: float) -> LoraLinear:
+def _wrap(model: nn.Module, name: str, A: Tensor, B: Tensor, alpha: float, dropout: float = 0.0) -> LoraLinear:
     parent, leaf = _parent(model, name)
     base = getattr(parent, leaf)
     device = _device(base, A)
-    layer = LoraLinear(base, A.to(device), B.to(device), alpha)
+    layer = LoraLinear(base, A.to(device), B.to(device), alpha, dropout)
     setattr(parent, leaf, layer)
     return layer
 

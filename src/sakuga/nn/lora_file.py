@@ -79,31 +79,38 @@ def save_lora(
     write_state(path, lora_state_dict(tensors, dtype), metadata)
 
 
-def write_state(path: Path | str, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_state(
+    path: Path | str, state: Mapping[str, Tensor], metadata: Mapping[str, str], limit: int | None = HEADER_LIMIT
+) -> None:
     """Writes a safetensors file, whole or not at all. The same tensors and metadata give the same bytes.
 
     safetensors' own writer puts the metadata in a random order, so the header is written here. Raises SakugaError when
-    it would be longer than viewers read.
+    it would be longer than `limit`, which is what viewers read.
     """
     path = Path(path)
     order = sorted(state, key=lambda key: (-state[key].element_size(), key))  # wide types first: every tensor aligned
-    header = _header({key: state[key] for key in order}, metadata, path.name)
+    header = _header({key: state[key] for key in order}, metadata, path.name, limit)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.tmp")
-    with part.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        for key in order:
-            file.write(_bytes(state[key]))
-    move_into_place(part, path)
+    try:
+        with part.open("wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header)
+            for key in order:
+                file.write(tensor_bytes(state[key]))
+        move_into_place(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # on a full disk it would stand in its own way
+        raise
 
 
 _TYPE_NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
-    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
+    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.bool: "BOOL", torch.uint8: "U8",
+    torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64",
 }  # fmt: skip
 
 
-def _header(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str) -> bytes:
+def _header(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str, limit: int | None) -> bytes:
     entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     begin = 0
     for key, tensor in state.items():
@@ -112,17 +119,18 @@ def _header(state: Mapping[str, Tensor], metadata: Mapping[str, str], name: str)
         begin = end
     text = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > HEADER_LIMIT:
+    if limit is not None and len(text) > limit:
         longest = max(metadata, key=lambda key: len(metadata[key]), default="")
         raise SakugaError(
-            f"the metadata of {name} makes a header of {len(text):,} bytes where viewers read {HEADER_LIMIT:,}; "
+            f"the metadata of {name} makes a header of {len(text):,} bytes where viewers read {limit:,}; "
             f"shorten '{longest}'"
         )
     return text
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """What a tensor of the CPU is in memory, as files hold it."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 @dataclass(frozen=True)

@@ -1,86 +1,213 @@
-"""A run on disk: checkpoints for other programs, and the state from which it goes on bit for bit."""
+"""Where an expert's training stands, on disk: the file from which it goes on bit for bit, whatever the optimizer.
 
+A safetensors file: the adapters, their running mean, and every tensor that the optimizer remembers; in its metadata, as
+JSON, the rest of what it remembers, with names in the places of its tensors, and a digest of all. Nothing is unpickled.
+"""
+
+import hashlib
 import json
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
+from torch.optim import Optimizer
 
 from ...core.errors import SakugaError
-from ...core.files import write_atomic
+from ...nn.ema import Ema
 from ...nn.lora import LoraSet, LoraTensors
+from ...nn.lora_file import tensor_bytes, write_state
+from ...nn.optimizers import kind_of
 from ...nn.weights import BROKEN, brief
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
+FUSED = "fused"  # how torch computes, not what: as the machine that goes on does, not the one that began
 
 
 @dataclass(frozen=True)
 class State:
-    """Where an expert's training stands: the last step done, the adapters, and what the optimizer remembers."""
+    """A training after `step` steps, in copies of its own on the CPU: it goes on while they are written."""
 
     step: int
-    tensors: dict[str, LoraTensors]
-    moments: list[dict[str, Tensor]]  # one for each parameter, in the order of LoraSet.parameters()
+    optimizer: str  # the class
+    lora: dict[str, LoraTensors]
+    mean: dict[str, LoraTensors] | None  # the running mean of the adapters, after `updates` of it
+    updates: int
+    memory: dict[str, Any]  # the optimizer's state_dict()
+
+    @property
+    def best(self) -> dict[str, LoraTensors]:
+        """What a checkpoint is to hold: the running mean where there is one."""
+        return self.lora if self.mean is None else self.mean
+
+    def write(self, path: Path) -> None:
+        """Replaces the state file; at any moment the old or the new one is whole. Equal states are equal bytes."""
+        tensors: dict[str, Tensor] = {}
+        told = {
+            "step": self.step,
+            "optimizer": self.optimizer,
+            "alphas": {name: layer.alpha for name, layer in self.lora.items()},
+            "updates": None if self.mean is None else self.updates,
+            "memory": _taken_apart(self.memory, "memory", tensors),
+        }
+        for kind, layers in (("lora", self.lora), ("mean", self.mean or {})):
+            for name, layer in layers.items():
+                tensors |= {f"{kind}.A.{name}": layer.A, f"{kind}.B.{name}": layer.B}
+        text = json.dumps(told)
+        write_state(path, tensors, {"state": text, "digest": _digest(text, tensors)}, limit=None)
 
 
 def state_path(folder: Path, expert: str) -> Path:
     return folder / f"state-{expert}.safetensors"
 
 
-def save_state(path: Path, step: int, lora: LoraSet, optimizer: torch.optim.Optimizer) -> None:
-    """Replace the state file; at any moment the old or the new one is whole."""
-    tensors: dict[str, Tensor] = {}
-    alphas: dict[str, float] = {}
-    for name, layer in lora.tensors().items():
-        tensors |= {f"A.{name}": layer.A.cpu().contiguous(), f"B.{name}": layer.B.cpu().contiguous()}
-        alphas[name] = layer.alpha
-    for number, parameter in enumerate(lora.parameters()):
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"moment.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    # one entry of metadata: safetensors writes several in a random order, and equal states shall be equal bytes
-    write_atomic(path, save(tensors, {"state": json.dumps({"step": step, "alphas": alphas})}))
+def snapshot(step: int, lora: LoraSet, optimizer: Optimizer, ema: Ema | None = None) -> State:
+    """The training as it stands, copied: the one part of saving that the step waits for."""
+    mean = None
+    if ema is not None:
+        with ema.swapped():
+            mean = _copied(lora.tensors())
+    memory = _on_cpu(optimizer.state_dict())
+    return State(step, kind_of(optimizer), _copied(lora.tensors()), mean, ema.count if ema else 0, memory)
+
+
+def save_state(path: Path, step: int, lora: LoraSet, optimizer: Optimizer, ema: Ema | None = None) -> None:
+    """A snapshot, written at once."""
+    snapshot(step, lora, optimizer, ema).write(path)
 
 
 def load_state(path: Path) -> State:
-    """Raises SakugaError where the file is not a state."""
+    """Raises SakugaError where the file is not a state as it was written."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        return _state(metadata, found)
-    except (*BROKEN, KeyError, ValueError, TypeError, OverflowError) as error:
+        text = metadata["state"]
+        if metadata["digest"] != _digest(text, found):
+            raise ValueError("its content is not what was written")
+        return _state(json.loads(text), found)
+    except (*BROKEN, KeyError, ValueError, TypeError) as error:
         why = brief(str(error))
         raise SakugaError(f"{path} is not the state of a run ({why}); start a new run with another --name") from error
 
 
-def _state(metadata: dict[str, str], found: dict[str, Tensor]) -> State:
-    """The state that a file's tensors make. Raises KeyError for what is missing, ValueError and the like for what is odd."""
-    told = json.loads(metadata["state"])
-    step, alphas = int(told["step"]), told["alphas"]
-    if step < 1 or not isinstance(alphas, dict) or not all(math.isfinite(alpha) for alpha in alphas.values()):
-        raise ValueError("its step or its alphas cannot be")
-    tensors: dict[str, LoraTensors] = {}
-    moments: list[dict[str, Tensor]] = []
-    for name, alpha in alphas.items():
-        tensors[name] = LoraTensors(found[f"A.{name}"], found[f"B.{name}"], alpha)
-        for half in (tensors[name].A, tensors[name].B):
-            saved = {key: found[f"moment.{len(moments)}.{key}"] for key in MOMENTS}
-            shapes = tuple(value.shape for value in saved.values())
-            if half.ndim != 2 or shapes != ((), half.shape, half.shape):
-                raise ValueError(f"the moments of {name} have other shapes than it has")
-            if {half.dtype, *(value.dtype for value in saved.values())} != {torch.float32} or not saved["step"] > 0:
-                raise ValueError(f"the moments of {name} are not the numbers of an optimizer")
-            moments.append(saved)
-    return State(step, tensors, moments)
+def restore(state: State, lora: LoraSet, optimizer: Optimizer, ema: Ema | None = None) -> None:
+    """Puts a state back into adapters, optimizer and running mean.
+
+    Raises SakugaError where it is of another optimizer, of a LoRA of other layers or ranks, or lacks the mean.
+    """
+    groups = [len(group["params"]) for group in optimizer.param_groups]
+    if state.optimizer != kind_of(optimizer) or groups != [len(g["params"]) for g in state.memory["param_groups"]]:
+        raise SakugaError(
+            f"the saved state is of another optimizer ({state.optimizer}, here it is {kind_of(optimizer)}, or with other "
+            "groups); set train.optimizer and train.lora_plus as they were, or start a new run with another --name"
+        )
+    if (state.mean is None) != (ema is None):
+        raise SakugaError(
+            "the saved state and this training do not both keep a running mean; set train.ema as it was, or start a new run "
+            "with another --name"
+        )
+    lora.load(state.lora)
+    _remember(optimizer, state.memory)
+    if ema is not None and state.mean is not None:
+        ema.load([half for name in lora.layers for half in state.mean[name][:2]], state.updates)
 
 
-def restore(state: State, lora: LoraSet, optimizer: torch.optim.Optimizer) -> None:
-    """Put a state back into adapters and optimizer."""
-    lora.load(state.tensors)
-    for parameter, moments in zip(lora.parameters(), state.moments, strict=True):
-        # AdamW counts its steps on the CPU; the other moments live beside the parameter
-        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
+def _remember(optimizer: Optimizer, memory: dict[str, Any]) -> None:
+    """load_state_dict, exactly: torch's own turns every tensor into the type of its parameter."""
+    now = [{FUSED: group[FUSED]} if FUSED in group else {} for group in optimizer.param_groups]
+    groups = [saved | mine for saved, mine in zip(memory["param_groups"], now, strict=True)]
+    optimizer.load_state_dict({**memory, "param_groups": groups})
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    numbers = [number for group in groups for number in group["params"]]
+    for number, parameter in zip(numbers, parameters, strict=True):
+        held = optimizer.state[parameter]
+        for key, saved in memory["state"].get(number, {}).items():
+            if key in held:  # some classes keep them in other places than they save them in
+                held[key] = _exactly(saved, held[key])
+
+
+def _exactly(saved: Any, held: Any) -> Any:
+    """What was saved, its tensors where torch has put them. Of words in lists torch makes something else."""
+    if isinstance(saved, Tensor):
+        return saved.to(held.device) if held.dtype != saved.dtype else held
+    if isinstance(saved, Mapping):
+        return {key: _exactly(inner, held[key]) for key, inner in saved.items()}
+    if isinstance(saved, list | tuple):
+        return type(saved)(_exactly(one, other) for one, other in zip(saved, held, strict=True))
+    return saved
+
+
+# Copies
+
+
+def _copied(layers: Mapping[str, LoraTensors]) -> dict[str, LoraTensors]:
+    return {name: LoraTensors(_copy(each.A), _copy(each.B), each.alpha) for name, each in layers.items()}
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _on_cpu(value: Any) -> Any:
+    """A structure with its tensors copied."""
+    if isinstance(value, Tensor):
+        return _copy(value)
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_on_cpu, value))
+    return value
+
+
+# Structures as JSON and tensors
+
+
+def _taken_apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON; its tensors go into `tensors` under the names of their places. Raises SakugaError for objects."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"dict": [[key, _taken_apart(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_taken_apart(inner, f"{name}.{n}", tensors) for n, inner in enumerate(value)]}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise SakugaError(
+        f"the optimizer remembers a {type(value).__name__} ({name}), which no state can hold; choose another train.optimizer"
+    )
+
+
+def _put_together(told: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(told, dict):
+        return told
+    ((kind, value),) = told.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "dict":
+        return {key: _put_together(inner, tensors) for key, inner in value}
+    inside = [_put_together(inner, tensors) for inner in value]
+    return tuple(inside) if kind == "tuple" else inside
+
+
+def _state(told: dict[str, Any], found: Mapping[str, Tensor]) -> State:
+    """The state that a file's tensors make. Raises KeyError for what is missing."""
+
+    def layers(kind: str) -> dict[str, LoraTensors]:
+        return {n: LoraTensors(found[f"{kind}.A.{n}"], found[f"{kind}.B.{n}"], a) for n, a in told["alphas"].items()}
+
+    mean = None if told["updates"] is None else layers("mean")
+    memory = _put_together(told["memory"], found)
+    return State(told["step"], told["optimizer"], layers("lora"), mean, told["updates"] or 0, memory)
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of the words, and of each tensor's name, type, shape and bytes."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensor_bytes(tensors[name]))
+    return digest.hexdigest()
