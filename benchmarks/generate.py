@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from step import gemm_rate, random_model, seconds
 
 from sakuga import api
-from sakuga.core.cost import GB, Held, parameters, plan_weights
+from sakuga.core.cost import GB, Held, forward_bytes, parameters, plan_weights
 from sakuga.core.family import Member, member
 from sakuga.nn.compiled import check_compiler, compile_blocks
 from sakuga.nn.device import cap_memory, pick_device, pick_dtype, room_for_weights
@@ -168,7 +168,7 @@ def main() -> None:
     layers, own = options.layers or wan.transformer.layers, NAMES[dtype]
     kinds = (options.weights,) if options.weights else (own, *SMALLER[own])
     free = room_for_weights(device, options.vram)
-    held = plan_weights(wan.transformer, wan.tokens(*size), free, kinds, options.stream)
+    held = plan_weights(wan.transformer, forward_bytes(wan.transformer, wan.tokens(*size)), free, kinds, options.stream)
     held = Held(held.kind, min(held.streamed, layers))
     how = {"weights": held.kind, "streamed": held.streamed, "vram": options.vram, "compile": options.compile}
     figures: dict[str, Any] = {"model": wan.name, "size": size, "layers": layers, **how}

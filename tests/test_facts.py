@@ -36,6 +36,8 @@ ALLOWED = {
     ("core/train_settings.py", "0.9", "a beta of AdamW"),
     ("core/cost.py", "0.9", "a share of the memory"),
     ("nn/stream.py", "4096", "bytes of a page"),
+    ("nn/vae.py", "0.9", "a share of the memory"),
+    ("nn/vae_network.py", "part // 4", "an official file's own count of layers"),
     ("core/settings.py", str(TRAIN_TIMESTEPS), "the most sampling steps that are of any use"),
     ("core/lint/trigger.py", "0.9", "a likeness of words"),
     ("interop/ai_toolkit.py", str(TRAIN_TIMESTEPS), "checkpoints that it is to keep: all"),

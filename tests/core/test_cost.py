@@ -147,26 +147,26 @@ LARGE, SMALL = WAN.tokens(1280, 720, 81), WAN.tokens(832, 480, 81)
     ],
 )
 def test_what_fits_on_which_card(gigabytes: float, tokens: int, held: Held) -> None:
-    found = plan_weights(WAN.transformer, tokens, gigabytes * 1e9, ("bf16", "fp8"))
+    found = plan_weights(WAN.transformer, forward_bytes(WAN.transformer, tokens), gigabytes * 1e9, ("bf16", "fp8"))
     assert found.kind == held.kind and found.streamed == pytest.approx(held.streamed, abs=3)
 
 
 def test_no_more_is_streamed_than_must_be() -> None:
     shape, free = WAN.transformer, 16e9
-    found = plan_weights(shape, SMALL, free, ("bf16", "fp8"))
+    found = plan_weights(shape, forward_bytes(shape, SMALL), free, ("bf16", "fp8"))
     room = 0.9 * free - outer_bytes(shape) - forward_bytes(shape, SMALL)
     assert blocks_bytes(shape, found) <= room < blocks_bytes(shape, Held("fp8", found.streamed - 1))
-    assert plan_weights(shape, SMALL, free, ("bf16", "fp8"), batch=2).streamed > found.streamed
+    assert plan_weights(shape, forward_bytes(shape, SMALL, 2), free, ("bf16", "fp8")).streamed > found.streamed
 
 
 def test_what_a_person_says_goes_before() -> None:
     shape = WAN.transformer
-    assert plan_weights(shape, SMALL, math.inf, ("fp8",), 12) == Held("fp8", 12)
-    assert plan_weights(shape, SMALL, 24e9, ("bf16", "fp8"), 30) == Held("bf16", 30)
-    assert plan_weights(shape, SMALL, 16e9, ("bf16", "fp8"), 0) == Held("fp8", 0)
-    assert plan_weights(shape, SMALL, 1e9, ("bf16",)) == Held("bf16", 40)
+    assert plan_weights(shape, forward_bytes(shape, SMALL), math.inf, ("fp8",), 12) == Held("fp8", 12)
+    assert plan_weights(shape, forward_bytes(shape, SMALL), 24e9, ("bf16", "fp8"), 30) == Held("bf16", 30)
+    assert plan_weights(shape, forward_bytes(shape, SMALL), 16e9, ("bf16", "fp8"), 0) == Held("fp8", 0)
+    assert plan_weights(shape, forward_bytes(shape, SMALL), 1e9, ("bf16",)) == Held("bf16", 40)
     with pytest.raises(SakugaError, match="stream = 41 is more than the 40 blocks that the transformer has; set fewer"):
-        plan_weights(shape, SMALL, math.inf, ("fp8",), 41)
+        plan_weights(shape, forward_bytes(shape, SMALL), math.inf, ("fp8",), 41)
 
 
 def test_two_slots_hold_what_is_streamed() -> None:

@@ -16,7 +16,7 @@ from sakuga import api
 from sakuga.core.errors import SakugaError
 from sakuga.core.project import Project
 from sakuga.stages.train import Run, StepReport, measure
-from sakuga.stages.train.loop import _Training
+from sakuga.stages.train.loop import _Turn
 
 SETTINGS: dict[str, Any] = {
     "name": "r", "rank": 4, "learning_rate": 1e-2, "steps": 5, "accumulation": 2, "warmup": 3, "save_every": 2,
@@ -105,12 +105,12 @@ def test_a_crash_between_saving_and_what_comes_after_loses_nothing(
     (cached.folder / "looks.txt").write_text("MyStyle. a boat --w 32 --h 32 --f 1 --s 2", "utf-8")
     settings = {"prompts": "looks.txt", "preview_every": 3}
 
-    def crash(self: _Training, number: int, *_: object) -> None:
+    def crash(self: _Turn, number: int, *_: object) -> None:
         raise Crash
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(_Training, method, crash)
+            patch.setattr(_Turn, method, crash)
             with pytest.raises(Crash):
                 train(cached, **settings)
         train(cached, **settings, should_stop=lambda: True)

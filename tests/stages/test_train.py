@@ -1,6 +1,8 @@
 """train: what a run learns, what it sees, what it leaves behind, and what it refuses."""
 
+import json
 import math
+import statistics
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +19,20 @@ from sakuga.core.errors import SakugaError
 from sakuga.core.files import file_sha256
 from sakuga.core.media.film import frames, probe, scan_times
 from sakuga.core.models import of_project
+from sakuga.core.noise import time_at
+from sakuga.core.progress import Silent
 from sakuga.core.project import Project
 from sakuga.core.settings import TrainSettings
 from sakuga.nn.encodings import read_encoding, write_encoding
 from sakuga.nn.lora import inject, load_lora
+from sakuga.nn.parts import Parts
 from sakuga.nn.text import pad_text
+from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.weights import load_transformer
 from sakuga.stages.train import Run, loop, record
-from sakuga.stages.train.data import Draw, Schedule, learning_rate, load, together
+from sakuga.stages.train.data import Draw, Schedule, learning_rate, level_at, load, together
 from sakuga.stages.train.state import load_state, state_path
+from sakuga.stages.train.step import Learner
 
 SMALL: dict[str, Any] = {"name": "r", "rank": 4, "learning_rate": 1e-2}
 
@@ -297,10 +304,183 @@ def test_a_loss_that_is_no_number_stops_and_names_the_item(cached: Project) -> N
     latent = read_encoding(path, sample.latent)["latent"]
     write_encoding(path, sample.latent, {"latent": torch.full_like(latent, math.nan)})
     with pytest.raises(SakugaError) as error:
-        train(cached, steps=1, accumulation=6)
-    assert f"gave a loss that is not a number (on {sample.item});" in str(error.value)
+        train(cached, steps=1, accumulation=6, patience=1)
+    assert f"gave a loss that is not a number (on {sample.item}), 1 in a row; lower" in str(error.value)
     assert cached.rows("SELECT state FROM run") == [{"state": "stopped"}]
     assert cached.rows("SELECT * FROM checkpoint") == [] and item_losses(cached) == []
+
+    said = Said()
+    run = train(cached, name="patient", epochs=2, progress=said)  # one step of six
+    assert sum("the loss is not a number" in words for words in said.words) == 2 and len(run.losses["full"]) == 10
+    assert all(torch.isfinite(layer.B).all() for layer in load_lora(run.checkpoints["full"]).tensors.values())
+
+
+def test_after_several_steps_without_a_number_the_last_good_state_is_kept(cached: Project) -> None:
+    good = train(cached, name="good", steps=4, seed=3)
+    samples = [s for s in encoded_samples(cached) if not s.held_out]
+    schedule = Schedule(
+        samples, TrainSettings(**SMALL | {"steps": 9, "seed": 3}), cached.member.experts[0], cached.member
+    )
+    for number in (5, 6):
+        sample = schedule.step(number)[0].sample
+        path = cached.path(latent_file(sample.latent))
+        write_encoding(
+            path, sample.latent, {"latent": torch.full_like(read_encoding(path, sample.latent)["latent"], math.inf)}
+        )
+    with pytest.raises(SakugaError, match="step 6 of full gave a loss that is not a number .*, 2 in a row"):
+        train(cached, name="bad", steps=9, seed=3, patience=2, schedule="constant")
+    (row,) = cached.rows("SELECT step, file FROM checkpoint JOIN run_expert ON id = run_expert WHERE run = 2")
+    assert row["step"] == 4 and cached.path(row["file"]).read_bytes() == good.checkpoints["full"].read_bytes()
+
+
+class Said(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.words.append(message)
+
+
+def test_phases_change_sections_rate_and_levels(cached: Project) -> None:
+    samples, member = encoded_samples(cached), cached.member
+    phases = ({"from_step": 4, "sections": ("stills",)}, {"from_step": 7, "learning_rate": 1e-3, "min_t": 0.6})
+    settings = TrainSettings(**SMALL | {"steps": 9, "phases": phases})
+    schedule = Schedule(samples, settings, member.experts[0], member)
+    plain = Schedule(samples, TrainSettings(**SMALL | {"steps": 9}), member.experts[0], member)
+    draws = [schedule.step(n)[0] for n in range(1, 10)]
+    assert draws[:3] == [plain.step(n)[0] for n in range(1, 4)]
+    assert {d.sample.section for d in draws[:3]} == {"clips", "stills"} or len(draws[:3]) == 3
+    assert {d.sample.section for d in draws[3:]} == {"stills"}
+    stills = {s.key for s in samples if s.section == "stills" and not s.held_out}
+    assert {d.sample.key for d in draws[3 : 3 + len(stills)]} == stills, "a phase begins an epoch of its own"
+    assert all(d.t >= 0.6 for d in draws[6:]) and len({d.noise for d in draws}) == 9
+    run = train(cached, steps=9, phases=phases)
+    rates = [row["learning_rate"] for row in cached.rows("SELECT learning_rate FROM step ORDER BY step")]
+    assert rates == pytest.approx([1e-2] * 6 + [1e-3] * 3) and len(run.losses["full"]) == 9
+    assert {row["sample"] for row in item_losses(cached)[3:]} <= stills
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"phases": ({"from_step": 2, "sections": ("stils",)},), "steps": 3}, "the phase from step 2 names section 'stils', "
+         "of which nothing is trained on; did you mean stills"),
+        ({"phases": ({"from_step": 2},)}, "with phases give train.steps too"),
+        ({"phases": ({"from_step": 2}, {"from_step": 2}), "steps": 3}, "phases stand in the order of their from_step"),
+        ({"min_t": 0.5, "max_t": 0.5}, r"min_t \(0.5\) is to be below max_t"),
+        ({"experts": ("hihg",)}, "hihg"),
+        ({"wandb": "films", "steps": 1}, "train.wandb needs the package wandb"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_so_is_a_sentence(cached: Project, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(SakugaError, match=words):
+        train(cached, **settings)
+
+
+def test_levels_follow_from_range_shift_and_tokens(cached: Project) -> None:
+    samples, member = encoded_samples(cached), cached.member
+
+    def levels(**settings: Any) -> list[tuple[int, float]]:
+        schedule = Schedule(samples, TrainSettings(steps=300, **settings), member.experts[0], member)
+        return [(d.sample.frames, d.t) for n in range(1, 301) for d in schedule.step(n)]
+
+    narrow = [t for _, t in levels(min_t=0.3, max_t=0.4)]
+    assert min(narrow) >= 0.3 and max(narrow) <= 0.4 and max(narrow) - min(narrow) > 0.09
+    assert sum(t for _, t in levels(time_mean=-2.0)) < sum(t for _, t in levels(time_mean=2.0))
+    spread = [statistics.pstdev(t for _, t in levels(time_scale=scale)) for scale in (0.3, 1.5)]
+    assert spread[0] < spread[1]
+    by_tokens = levels(shift="tokens")
+    clips, stills = ([t for frames, t in by_tokens if (frames > 1) == clip] for clip in (True, False))
+    assert statistics.mean(clips) > statistics.mean(stills), "more tokens, more of the way at high noise"
+    sample = next(s for s in samples if s.frames > 1)
+    tokens = member.tokens(sample.width, sample.height, sample.frames) / member.tokens(*member.sizes[0], member.frames)
+    expected = time_at(0.3, "sigmoid", member.shift * tokens**0.5)
+    assert level_at(0.3, sample, TrainSettings(shift="tokens"), member, (0.0, 1.0)) == pytest.approx(expected)
+
+
+def test_each_expert_has_its_own_settings_and_they_take_turns(experts: Project) -> None:
+    asked: dict[str, Any] = {
+        "steps": 4, "turns": 2, "high": {"rank": 2, "steps": 3, "learning_rate": 5e-3}, "low": {"max_t": 0.5},
+        "low_full_range": True,
+    }  # fmt: skip
+    said = Said()
+    seen: list[tuple[str, int]] = []
+    run = train(experts, **asked, progress=said, on_step=lambda report: seen.append((report.expert, report.step)))
+    assert seen == [("high", 1), ("high", 2), ("low", 1), ("low", 2), ("high", 3), ("low", 3), ("low", 4)]
+    rows = {row["expert"]: row for row in experts.rows("SELECT * FROM run_expert")}
+    assert (rows["high"]["rank"], rows["high"]["steps_done"], rows["low"]["steps_done"]) == (2, 3, 4)
+    assert (rows["low"]["t_min"], rows["low"]["t_max"]) == (0.0, 0.5) and rows["low"]["rank"] == 4
+    levels = [row["t"] for row in experts.rows("SELECT t FROM item_loss WHERE run_expert = ?", rows["low"]["id"])]
+    assert max(levels) <= 0.5
+    planned = api.plan(experts, **{k: v for k, v in asked.items() if k != "turns"})
+    assert planned.steps_of == {"high": 3, "low": 4} and planned.experts == {"high": 3, "low": 4}
+    other = train(experts, **asked | {"turns": None}, name="one after the other")
+    for name in ("high", "low"):
+        assert run.checkpoints[name].read_bytes() == other.checkpoints[name].read_bytes()
+
+
+def test_threads_that_read_ahead_change_nothing(cached: Project) -> None:
+    runs = [train(cached, name=f"{n}", steps=8, accumulation=3, loaders=n) for n in (1, 4)]
+    assert runs[0].losses == runs[1].losses
+    assert runs[0].checkpoints["full"].read_bytes() == runs[1].checkpoints["full"].read_bytes()
+
+
+def test_out_of_memory_goes_a_notch_down_and_does_the_step_again(
+    cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forward pass that does not fit as long as more than one sample is computed at once, nothing is recomputed, and
+    no block is streamed; where it fits the numbers are those of any training."""
+    plain = train(cached, name="plain", steps=3, accumulation=6, batch=1)
+    opened = Parts.transformer
+
+    def small(self: Parts, expert: str) -> WanTransformer:
+        model = opened(self, expert)
+
+        def full(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            assert self.held is not None
+            if torch.is_grad_enabled() and (len(inputs[0]) > 1 or not model.checkpointing or self.held.streamed < 2):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        model.register_forward_pre_hook(full)
+        return model
+
+    monkeypatch.setattr(Parts, "transformer", small)
+    said = Said()
+    run = train(
+        cached, name="small", steps=3, accumulation=6, batch=4, checkpointing=False, progress=said, validate_every=9
+    )
+    told = [words for words in said.words if words.startswith("out of memory")]
+    layers = cached.member.transformer.layers
+    assert told[0].endswith("not 3") or told[0].endswith("not 4")
+    assert "out of memory: blocks are computed again in the backward pass" in told
+    assert told[-1] == f"out of memory: the weights of 2 of {layers} blocks stay in host memory"
+    assert run.losses["full"] == pytest.approx(plain.losses["full"], rel=1e-5)
+    ours, theirs = (load_lora(r.checkpoints["full"]).tensors for r in (run, plain))
+    for name, layer in theirs.items():
+        torch.testing.assert_close(ours[name].B, layer.B, atol=1e-4, rtol=1e-3)
+
+
+def test_what_fits_in_no_way_is_a_sentence_and_the_run_can_go_on(
+    cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(cached, steps=3, should_stop=lambda: True)
+
+    def never(self: Learner, batch: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch, pytest.raises(SakugaError, match="step 2 of full does not fit into memory"):
+        patch.setattr(Learner, "losses", never)
+        train(cached, steps=3)
+    assert len(train(cached, steps=3).losses["full"]) == 2
+
+
+def test_lines_and_curves_hold_the_same(cached: Project) -> None:
+    run = train(cached, steps=3)
+    lines = [json.loads(line) for line in (run.folder / "full.jsonl").read_text("utf-8").splitlines()]
+    assert [line["loss/train"] for line in lines if "loss/train" in line] == run.losses["full"]
+    assert [line["step"] for line in lines if "loss/validation" in line] == [0, 3]
 
 
 def test_a_damaged_encoding_is_a_sentence(cached: Project) -> None:

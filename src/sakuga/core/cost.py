@@ -95,16 +95,16 @@ class Held:
 
 
 def plan_weights(
-    shape: Transformer, tokens: int, free: float, kinds: Sequence[str], stream: int | None = None, batch: int = 1
+    shape: Transformer, beside: float, free: float, kinds: Sequence[str], stream: int | None = None
 ) -> Held:
-    """The first of `kinds` that lets a forward pass run in `free` bytes, all blocks resident; else the last of them, with as
-    few blocks streamed as will do, or all. `stream` says how many instead. Raises SakugaError where there are not so many.
+    """The first of `kinds` that leaves `beside` of `free` bytes for the work, all blocks resident; else the last of them, with
+    as few blocks streamed as will do, or all. `stream` says how many instead. Raises SakugaError where there are not so many.
     """
     if (stream or 0) > shape.layers:
         raise SakugaError(
             f"stream = {stream} is more than the {shape.layers} blocks that the transformer has; set fewer"
         )
-    most = USABLE * free - outer_bytes(shape) - forward_bytes(shape, tokens, batch)
+    most = USABLE * free - outer_bytes(shape) - beside
     choices = [Held(kind, stream or 0) for kind in kinds]
     if stream is None:
         choices += [Held(kinds[-1], count) for count in range(1, shape.layers + 1)]

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from . import family
 from .errors import SakugaError, nearest
+from .setting import Hardware, extra_of, setting
 from .setting import Settings as Settings
-from .setting import extra_of, setting
 from .train_settings import ExpertTrain as ExpertTrain
 from .train_settings import Phase as Phase
 from .train_settings import TrainSettings as TrainSettings
@@ -340,7 +340,7 @@ class CacheSettings(Settings):
     device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
 
 
-class GenerateSettings(Settings):
+class GenerateSettings(Hardware):
     """Making a video from a prompt. What is None is the model's own."""
 
     lora: tuple[str, ...] | None = setting(
@@ -389,23 +389,7 @@ class GenerateSettings(Settings):
     attention: Literal["torch", "sage"] = setting(
         "torch", "What computes attention: sage is SageAttention, where installed"
     )
-    weights: Literal["bf16", "fp8"] | None = setting(
-        None,
-        "How the transformer's large weights are stored; by default as precision says, on a GPU fp8 where that does not fit",
-    )
-    stream: int | None = setting(
-        None, "Blocks whose weights stay in host memory and pass through the GPU; by default as many as do not fit",
-        ge=0, affects=False,
-    )  # fmt: skip
-    vram: float | None = setting(
-        None, "The most that is taken of the GPU's memory; what is free by default", unit="GB", gt=0, affects=False
-    )
-    compile: bool = setting(
-        False, "Compile the transformer's blocks: faster steps after a first slow one", affects=False
-    )
     seed: int = setting(1, "Seed of the noise", ge=0)
-    precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
-    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
     handover: bool = setting(
         True, "With two experts, also save what the high one had in mind when the low one took over", affects=False
     )

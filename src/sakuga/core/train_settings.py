@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from .family import Expert
 from .files import safe_stem
-from .setting import Settings, setting
+from .setting import Hardware, Settings, setting
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Level = Annotated[float, Field(ge=0, le=1)]
@@ -39,7 +39,7 @@ class Phase(Settings):
     max_t: Level | None = setting(None, "Noise levels up to this")
 
 
-class TrainSettings(Settings):
+class TrainSettings(Hardware):
     """One training. `steps` are optimizer steps of each expert."""
 
     name: str | None = setting(None, "Name of the run; derived as run-1, run-2 ...", affects=False)
@@ -120,10 +120,7 @@ class TrainSettings(Settings):
         0.0, "Share of clips that see their first frame clean, for models that take words or a picture", ge=0, le=1
     )
 
-    precision: Literal["bf16", "fp32"] | None = setting(None, "Compute precision; bf16 on a GPU, fp32 on a CPU")
     checkpointing: bool | None = setting(None, "Recompute blocks in the backward pass; on with a GPU", affects=False)
-    device: str | None = setting(None, "cpu, cuda or cuda:N; derived from what is there", affects=False)
-
     save_every: int = setting(250, "Steps between checkpoints", unit="steps", ge=1, affects=False)
     save_minutes: float | None = setting(None, "Also save when so long ago", unit="minutes", gt=0, affects=False)
     keep: int | None = setting(

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from ..core.cost import Held, plan_weights
+from ..core.cost import Held, forward_bytes, plan_weights
 from ..core.family import Member
 from .clip import ClipDoor, load_clip
 from .compiled import check_compiler, compile_blocks
@@ -36,7 +36,8 @@ class Parts:
         self.member, self.paths, self.device, self.dtype = member, paths, device, dtype
         self.weights, self.stream, self.vram, self.compile = weights, stream, vram, compile
         self.held: Held | None = None  # how the weights of transformers are held, once one was opened
-        self.tokens = member.tokens(*member.sizes[0], member.frames)  # of the largest video that there must be room for
+        # bytes of the device that must be left beside the transformer's weights
+        self.beside: float = forward_bytes(member.transformer, member.tokens(*member.sizes[0], member.frames))
         self._role = ""
         self._part: object = None
         cap_memory(device, vram)
@@ -60,7 +61,7 @@ class Parts:
         return self._hold("text", lambda: load_text(self.member.text, *paths, self.dtype, self.device))
 
     def transformer(self, expert: str) -> WanTransformer:
-        """The transformer of an expert, frozen, with room beside it for videos of `tokens`."""
+        """The transformer of an expert, frozen, with `beside` bytes left where that can be."""
         role = expert if expert in self.paths else "transformer"
         return self._hold(role, lambda: self._transformer(self.paths[role]))
 
@@ -69,7 +70,7 @@ class Parts:
         if self.held is None:  # once for all experts: a recipe names one kind
             kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
             free = room_for_weights(self.device, self.vram)
-            self.held = plan_weights(shape, self.tokens, free, kinds, self.stream)
+            self.held = plan_weights(shape, self.beside, free, kinds, self.stream)
         model = load_transformer(shape, path, self.dtype, self.device, self.stored.get("weights"), self.held.streamed)
         if self.compile:
             compile_blocks(model)

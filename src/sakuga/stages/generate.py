@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..core import models
+from ..core.cost import forward_bytes
 from ..core.errors import SakugaError
 from ..core.family import FEW_STEPS, NEGATIVE_3D, NEGATIVE_PROMPT, Member
 from ..core.files import move_into_place, safe_stem
@@ -111,7 +112,7 @@ def generate(
     )  # fmt: skip
     requests = _requests(parts, lines, asked, how, progress)
     largest = max((member.tokens(r.width, r.height, r.frames) for r in requests), default=0)
-    parts.tokens = largest * (1 + settings.batched)
+    parts.beside = forward_bytes(member.transformer, largest, 1 + settings.batched)
     experts = _WithLora(parts, loras, settings.merge)
     takes = [_Take(parts, request, progress) for request in requests]
     progress.start("generate", sum(len(take.sampling.experts) for take in takes), "steps")

@@ -22,6 +22,8 @@ from ...nn.condition import FREE, Condition, with_mask
 from ...nn.encodings import read_encoding
 from ...nn.flow import noise_for, order_for, stratified_u, uniform_for
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -52,6 +54,20 @@ class Batch:
     texts: list[Tensor]
     condition: Condition = FREE
 
+    def to(self, device: torch.device) -> "Batch":
+        """On that device; from pinned memory without waiting for it."""
+
+        def there(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+
+        condition = self.condition if self.condition is FREE else self.condition.to(device)
+        return Batch(there(self.latent), there(self.noise), there(self.t), [there(x) for x in self.texts], condition)
+
+    def pinned(self) -> "Batch":
+        """In memory that a card can read while the program goes on."""
+        texts = [text.pin_memory() for text in self.texts]
+        return Batch(self.latent.pin_memory(), self.noise.pin_memory(), self.t.pin_memory(), texts, self.condition)
+
 
 class Schedule:
     """Which draws each optimizer step of an expert makes. Steps count from 1.
@@ -78,6 +94,17 @@ class Schedule:
         first = (number - 1) * self.settings.accumulation
         part = self.part(number)
         return [self._draw(part, n) for n in range(first, min(first + self.settings.accumulation, self.draws))]
+
+    def largest(self) -> list[Draw]:
+        """As many draws of the largest sample as are computed at once, to see whether they fit. They stand for themselves."""
+
+        def tokens(sample: Encoded) -> int:
+            size = self.member.tokens(sample.width, sample.height, sample.frames)
+            return size * (sample.batch or self.settings.batch)
+
+        sample = max((s for part in self.parts for s in part.samples), key=tokens)
+        count = min(sample.batch or self.settings.batch, self.settings.accumulation)
+        return [Draw(sample, sum(self.parts[0].levels) / 2, ("largest", n)) for n in range(count)]
 
     def part(self, number: int) -> "Part":
         """The phase that step `number` is of."""
@@ -155,16 +182,18 @@ def _order(count: int, seed: int, epoch: int, expert: str, *part: int) -> list[i
     return order_for(count, "order", seed, epoch, expert, *part)
 
 
-def together(draws: Sequence[Draw], most: int) -> list[list[int]]:
-    """Which draws (their places in `draws`) are computed at once: those of one bucket, at most `most` or their section's."""
+def together(draws: Sequence[Draw], most: int, cap: int | None = None) -> list[list[int]]:
+    """Which draws (their places in `draws`) are computed at once: those of one bucket, at most `most` or their section's,
+    and never more than `cap`."""
     buckets: dict[tuple[int, int, int, int], list[int]] = {}
     for place, draw in enumerate(draws):
         s = draw.sample
-        buckets.setdefault((s.width, s.height, s.frames, s.batch or most), []).append(place)
+        at_once = s.batch or most
+        buckets.setdefault((s.width, s.height, s.frames, min(at_once, cap or at_once)), []).append(place)
     return [places[n : n + key[3]] for key, places in buckets.items() for n in range(0, len(places), key[3])]
 
 
-def load(draws: Sequence[Draw], member: Member, project: Path, device: torch.device) -> Batch:
+def load(draws: Sequence[Draw], member: Member, project: Path, device: torch.device = CPU) -> Batch:
     """Read what was encoded of draws of one bucket from the cache, and draw their noise."""
     given = ["image"] * bool(member.given_channels) + ["clip"] * (member.clip is not None)
     found = [read_encoding(project / latent_file(d.sample.latent), d.sample.latent, "latent", *given) for d in draws]

@@ -1,33 +1,33 @@
-"""The training loop, top to bottom: open the run, and for each expert step, save, validate, look."""
+"""The training loop, top to bottom: open the run, and for each expert in its turn step, save, validate, look."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ...core import models, store
+from ...core.cost import GB, step_memory
 from ...core.dataset import Encoded, encoded_samples
 from ...core.errors import SakugaError
-from ...core.family import Expert, Member
+from ...core.family import Member
 from ...core.progress import Progress, Silent
 from ...core.project import Project
 from ...core.settings import TrainSettings
-from ...nn import flow
 from ...nn.device import pick_device, pick_dtype
-from ...nn.lora import LoraSet, apply, inject, load_lora, save_lora
+from ...nn.lora import apply, load_lora, save_lora
 from ...nn.parts import Parts
-from ...nn.text import pad_text
 from ...nn.transformer import WanTransformer
 from . import record
-from .board import Board
-from .data import Draw, Schedule, learning_rate, load, together
+from .curves import Curves
+from .data import Draw, Schedule, learning_rate, load
+from .loader import Loaded, Loader
 from .measure import validate, validation_draws
 from .preview import Experts, Previews
 from .state import load_state, restore, save_state, state_path
+from .step import Learner, Stepped
 
 
 @dataclass(frozen=True)
@@ -77,25 +77,48 @@ def train(
     _check_first_frame(member, settings)
     experts = [member.expert(name) for name in settings.experts or [e.name for e in member.experts]]
     samples = encoded_samples(project)
+    schedules = {e.name: Schedule(samples, settings, e, member) for e in experts}
     paths = models.of_project(project)
     weights = {role: models.content_hash(project, path) for role, path in paths.items()}
     device = pick_device(settings.device)
-    parts = Parts(member, paths, device, pick_dtype(settings.precision, device))
+    parts = Parts(
+        member, paths, device, pick_dtype(settings.precision, device), weights=settings.weights, stream=settings.stream,
+        vram=settings.vram, compile=settings.compile,
+    )  # fmt: skip
+    parts.beside = max(beside(schedule) for schedule in schedules.values())
     largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
     previews = Previews(project, settings.prompts, parts, largest)
     run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
     result = Run(run.name, run.folder)
     state = record.STOPPED
     try:
-        for expert in experts:
+        for name, last in turns({name: schedule.steps for name, schedule in schedules.items()}, settings.turns):
             # without a name of its own, so that one expert's model is gone before the next is loaded
-            _Training(project, run, expert, samples, parts, previews, seams, result).go()
+            _Turn(project, run, schedules[name], samples, parts, previews, seams, result).go(last)
             if result.stopped:
                 break
         state = record.STOPPED if result.stopped else record.DONE
     finally:
         record.end_run(project, run, state)
     return result
+
+
+def beside(schedule: Schedule) -> float:
+    """The bytes that a step takes beside the weights: activations of the largest samples, the LoRA and its optimizer."""
+    member, draws = schedule.member, schedule.largest()
+    tokens = member.tokens(draws[0].sample.width, draws[0].sample.height, draws[0].sample.frames)
+    needed = step_memory(member, schedule.settings.rank, tokens, weight_bytes=0, batch=len(draws))
+    return needed.total * GB
+
+
+def turns(totals: Mapping[str, int], every: int | None) -> Iterator[tuple[str, int]]:
+    """Who trains, and up to which of its steps: one after the other, or in turns of `every` steps."""
+    done = dict.fromkeys(totals, 0)
+    while any(done[name] < total for name, total in totals.items()):
+        for name, total in totals.items():
+            if done[name] < total:
+                done[name] = min(total, done[name] + (every or total))
+                yield name, done[name]
 
 
 def _check_first_frame(member: Member, settings: TrainSettings) -> None:
@@ -105,58 +128,122 @@ def _check_first_frame(member: Member, settings: TrainSettings) -> None:
         )
 
 
-class _Training:
-    """One expert's training within a run."""
+class _Turn:
+    """One expert's turn within a run: from where it stands to a step, and everything that falls due on the way."""
 
     def __init__(
-        self, project: Project, run: record.RunRow, expert: Expert, samples: list[Encoded], parts: Parts,
+        self, project: Project, run: record.RunRow, schedule: Schedule, samples: list[Encoded], parts: Parts,
         previews: Previews, seams: Seams, result: Run,
     ) -> None:  # fmt: skip
-        self.project, self.run, self.expert, self.parts, self.previews = project, run, expert, parts, previews
-        self.settings, self.seams, self.result = run.settings.of(expert), seams, result
-        self.schedule = Schedule(samples, self.settings, expert, parts.member)
-        self.validation = validation_draws(samples, self.settings, expert, parts.member)
-        self.row = record.open_expert(project, run, expert, self.schedule.steps)
-        # one model is in memory at a time, but the VAE and the other expert of previews come beside it
-        self.model: WanTransformer = parts.transformer(expert.name)
-        self.model.checkpointing = _or(self.settings.checkpointing, parts.device.type == "cuda")
-        self.lora: LoraSet = inject(self.model, self.settings.rank, self.alpha, self.settings.seed)
-        s = self.settings
-        self.optimizer = torch.optim.AdamW(
-            self.lora.parameters(), lr=s.learning_rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay
-        )
+        self.project, self.run, self.schedule, self.parts, self.previews = project, run, schedule, parts, previews
+        self.expert = schedule.expert
+        self.settings, self.seams, self.result = schedule.settings, seams, result
+        self.validation = validation_draws(samples, run.settings, self.expert, parts.member)
+        self.row = record.open_expert(project, run, self.expert, schedule.steps)
+        self.failed: list[int] = []  # steps in a row that gave no number
 
-    @property
-    def alpha(self) -> float:
-        return float(self.settings.alpha or self.settings.rank)
-
-    def go(self) -> None:
+    def go(self, last: int) -> None:
+        saved = record.newest_checkpoint(self.project, self.row)
+        if saved and saved[0] >= last and self._measured(saved[0]):
+            self.result.checkpoints[self.expert.name] = saved[1]  # done before: the model need not be loaded
+            return
+        self.learner = Learner(self.parts, self.expert, self.settings, self.seams.progress.say)
         done = self._resume()
-        self.seams.progress.start(f"train {self.expert.name}", max(0, self.schedule.steps - done), "steps")
-        with Board(self.run.folder / "tensorboard" / self.expert.name, done + 1) as board:
+        self.seams.progress.start(f"train {self.expert.name}", max(0, last - done), "steps")
+        with self._curves(done) as self.curves, self._loader() as loader:
             if not self._measured(done):
-                self._measure(done, board)
-            for number in range(done + 1, self.schedule.steps + 1):
-                report = self._step(number)
-                self._log(report, board)
-                last = number == self.schedule.steps
+                self._measure(done)
+            self._rehearse(loader)
+            for loaded in loader.steps(done + 1, last):
+                report = self._step(loaded, loader)
                 stopping = self.seams.should_stop()
-                if stopping or self._due(number, self.settings.save_every):
-                    self._save(number)
-                self._measure(number, board)
-                if stopping and not last:
+                if stopping or self._due(report.step, self.settings.save_every) or report.step == last:
+                    self._save(report.step)
+                self._measure(report.step)
+                if stopping and report.step < self.schedule.steps:
                     self.result.stopped = True
                     break
-        self.lora.remove(self.model)
-        self.parts.release()
+        self.learner.close()
 
     def _due(self, number: int, every: int) -> bool:
         return number == self.schedule.steps or number % every == 0
 
-    def _measure(self, number: int, board: Board) -> None:
+    def _curves(self, done: int) -> Curves:
+        run = self.run
+        told = run.settings.model_dump(mode="json")
+        return Curves(run.folder, run.name, self.expert.name, done + 1, self.settings.wandb, told)
+
+    def _loader(self) -> Loader:
+        s = self.settings
+        return Loader(
+            self.schedule, self.parts.member, self.project.folder, self.parts.device, batch=s.batch, threads=s.loaders
+        )
+
+    def _rehearse(self, loader: Loader) -> None:
+        """On a card, the largest step first: what does not fit is known at once, and not after hours."""
+        if self.parts.device.type == "cuda":
+            self.learner.rehearse(loader.load(self.schedule.largest(), 0), loader)
+
+    # A step
+
+    def _step(self, loaded: Loaded, loader: Loader) -> StepReport:
+        started = time.perf_counter()
+        number = loaded.number
+        rate = learning_rate(number, self.schedule.steps, self.settings) * self.schedule.part(number).rate
+        stepped = self.learner.step(loaded, rate, loader)
+        seconds = time.perf_counter() - started
+        loss = sum(stepped.losses) / len(stepped.losses)
+        report = StepReport(self.expert.name, number, self.schedule.steps, loss, rate, stepped.norm, seconds)
+        if stepped.finite:
+            self.failed.clear()
+            self._note(loaded.draws, stepped, report)
+        else:
+            self._failed(loaded.draws, stepped, number)
+        self.seams.progress.advance(1, self._told(report))
+        self.seams.on_step(report)
+        return report
+
+    def _told(self, report: StepReport) -> str:
+        """What stands beside the bar: it tells rate and time left itself."""
+        told = [f"loss {report.loss:.4f}", f"rate {report.learning_rate:.2g}"]
+        if self.parts.device.type == "cuda":
+            told.append(f"{torch.cuda.max_memory_allocated(self.parts.device) / 1e9:.1f} GB")
+        return ", ".join(told)
+
+    def _note(self, draws: Sequence[Draw], stepped: Stepped, report: StepReport) -> None:
+        row = {"run_expert": self.row, "step": report.step, "loss": report.loss, "norm": report.norm}
+        row |= {"learning_rate": report.learning_rate, "seconds": report.seconds}
+        with store.transaction(self.project.db):
+            store.insert(self.project.db, "step", row, replace=True)
+            for part, (draw, loss) in enumerate(zip(draws, stepped.losses, strict=True)):
+                each = {"run_expert": self.row, "step": report.step, "part": part, "sample": draw.sample.key}
+                each |= {"item": draw.sample.item, "t": draw.t, "loss": loss}
+                store.insert(self.project.db, "item_loss", each, replace=True)
+        curves = {"loss/train": report.loss, "learning_rate": report.learning_rate, "gradient_norm": report.norm}
+        self.curves.add(curves, report.step)
+        self.result.losses.setdefault(self.expert.name, []).append(report.loss)
+
+    def _failed(self, draws: Sequence[Draw], stepped: Stepped, number: int) -> None:
+        """A step whose loss is no number was not applied. After several in a row it stops, at the last that was."""
+        self.failed.append(number)
+        culprits = [draw for draw, loss in zip(draws, stepped.losses, strict=True) if not math.isfinite(loss)]
+        items = ", ".join(sorted({draw.sample.item for draw in culprits or draws}))
+        if len(self.failed) < self.settings.patience:
+            self.seams.progress.say(f"step {number}: the loss is not a number (on {items}); the step is left out")
+            return
+        if number > len(self.failed):
+            self._save(self.failed[0] - 1)
+        raise SakugaError(
+            f"step {number} of {self.expert.name} gave a loss that is not a number (on {items}), "
+            f"{len(self.failed)} in a row; lower train.learning_rate, or look at that item"
+        )
+
+    # What falls due
+
+    def _measure(self, number: int) -> None:
         """Validate and look, where it is time for it."""
         if self._due(number, self.settings.validate_every):
-            self._validate(number, board)
+            self._validate(number)
         if number and self._due(number, self.settings.preview_every):
             self._preview(number)
 
@@ -170,68 +257,9 @@ class _Training:
         looked = seen == len(self.previews.lines) or not number or not self._due(number, self.settings.preview_every)
         return number > 0 and validated and looked
 
-    def _step(self, number: int) -> StepReport:
-        """One optimizer step: the mean loss over its draws, backwards, clipped, applied."""
-        started = time.perf_counter()
-        draws = self.schedule.step(number)
-        rate = learning_rate(number, self.schedule.steps, self.settings) * self.schedule.part(number).rate
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        losses = torch.zeros(len(draws), device=self.parts.device)
-        for places in together(draws, self.settings.batch):
-            each_B = self._losses([draws[place] for place in places])
-            weights_B = each_B.new_tensor([draws[place].sample.weight for place in places])
-            ((each_B * weights_B).sum() / len(draws)).backward()
-            losses[places] = each_B.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
-        each = torch.cat((losses, norm.detach()[None])).tolist()  # the one wait for the device
-        self._check(number, draws, each)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._note_items(number, draws, each[:-1])
-        seconds = time.perf_counter() - started
-        mean = sum(each[:-1]) / len(draws)
-        return StepReport(self.expert.name, number, self.schedule.steps, mean, rate, each[-1], seconds)
-
-    def _losses(self, draws: Sequence[Draw]) -> Tensor:
-        """The flow-matching loss of each of the draws of one bucket, [B] in fp32."""
-        batch = load(draws, self.parts.member, self.project.folder, self.parts.device)
-        noised = flow.noise_latents(batch.latent, batch.noise, batch.t)
-        text = pad_text(batch.texts, self.parts.member.text.length)
-        given = batch.condition.image_BCFHW, batch.condition.clip_BTD
-        velocity = self.model(noised, flow.model_time(batch.t), text, *given)
-        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise), batch.t)
-
-    def _check(self, number: int, draws: list[Draw], values: list[float]) -> None:
-        if all(map(math.isfinite, values)):
-            return
-        culprits = [draw for draw, loss in zip(draws, values, strict=False) if not math.isfinite(loss)]
-        items = ", ".join(sorted({draw.sample.item for draw in culprits or draws}))
-        raise SakugaError(
-            f"step {number} of {self.expert.name} gave a loss that is not a number (on {items}); "
-            "lower train.learning_rate, or look at that item"
-        )
-
-    def _note_items(self, number: int, draws: list[Draw], losses: list[float]) -> None:
-        with store.transaction(self.project.db):
-            for part, (draw, loss) in enumerate(zip(draws, losses, strict=True)):
-                row = {"run_expert": self.row, "step": number, "part": part, "sample": draw.sample.key}
-                row |= {"item": draw.sample.item, "t": draw.t, "loss": loss}
-                store.insert(self.project.db, "item_loss", row, replace=True)
-
-    def _log(self, report: StepReport, board: Board) -> None:
-        row = {"run_expert": self.row, "step": report.step, "loss": report.loss, "norm": report.norm}
-        row |= {"learning_rate": report.learning_rate, "seconds": report.seconds}
-        store.insert(self.project.db, "step", row, replace=True)
-        curves = {"loss/train": report.loss, "learning_rate": report.learning_rate, "gradient_norm": report.norm}
-        board.add(curves, report.step)
-        self.result.losses.setdefault(self.expert.name, []).append(report.loss)
-        self.seams.progress.advance(1, f"loss {report.loss:.4f}")
-        self.seams.on_step(report)
-
-    def _validate(self, number: int, board: Board) -> None:
+    def _validate(self, number: int) -> None:
         found = validate(
-            self._losses, self.validation, self.settings.batch, lambda note: self.seams.progress.advance(0, note)
+            self._losses_of, self.validation, self.settings.batch, lambda note: self.seams.progress.advance(0, note)
         )
         if not found:
             return
@@ -241,14 +269,37 @@ class _Training:
                 store.insert(self.project.db, "validation", row, replace=True)
         mean = sum(found.values()) / len(found)
         levels = {f"loss/validation_t{t:.3f}": loss for t, loss in found.items()}
-        board.add({**levels, "loss/validation": mean}, number)
+        self.curves.add({**levels, "loss/validation": mean}, number)
         self.result.validation.setdefault(self.expert.name, {})[number] = mean
         self.seams.progress.say(f"step {number}: validation loss {mean:.4f}")
+
+    def _losses_of(self, draws: list[Draw]) -> torch.Tensor:
+        batch = load(draws, self.parts.member, self.project.folder)
+        return self.learner.losses(batch.to(self.parts.device))
+
+    def _preview(self, number: int) -> None:
+        if not self.previews.lines:
+            return
+        self.learner.model.eval()
+        self.seams.progress.advance(0, "making previews")
+        experts = Experts(self.expert.name, self.learner.model, self._other)
+        for path in self.previews.make(self.run.id, self.run.folder, number, experts):
+            self.seams.progress.say(f"step {number}: preview {path.name}")
+
+    def _other(self, name: str) -> WanTransformer:
+        """An expert that is not in training now, with the LoRA that this run gave it if it has."""
+        self.parts.release()  # never one that wears a LoRA already
+        model = self.parts.transformer(name)
+        if name in self.result.checkpoints:
+            apply(model, load_lora(self.result.checkpoints[name]))
+        return model
+
+    # On disk
 
     def _save(self, number: int) -> None:
         """A checkpoint, then the state that it can be gone on from, then the rows that say so."""
         path = self._write_checkpoint(number)
-        save_state(state_path(self.run.folder, self.expert.name), number, self.lora, self.optimizer)
+        save_state(state_path(self.run.folder, self.expert.name), number, self.learner.lora, self.learner.optimizer)
         self._note_checkpoint(number, path)
 
     def _write_checkpoint(self, number: int) -> Path:
@@ -258,7 +309,7 @@ class _Training:
             "sakuga_expert": self.expert.name,
             "sakuga_model": self.parts.member.name,
         }
-        save_lora(path, self.lora.tensors(), metadata, torch.float32)
+        save_lora(path, self.learner.lora.tensors(), metadata, torch.float32)
         return path
 
     def _note_checkpoint(self, number: int, path: Path) -> None:
@@ -271,30 +322,9 @@ class _Training:
         if not path.exists():
             return 0
         state = load_state(path)
-        restore(state, self.lora, self.optimizer)
+        restore(state, self.learner.lora, self.learner.optimizer)
         # written anew: it may have been killed before the rows, and what a person did to the file is not the training's
         self._note_checkpoint(state.step, self._write_checkpoint(state.step))
         if state.step < self.schedule.steps:
             self.seams.progress.say(f"{self.run.name}: {self.expert.name} goes on from step {state.step}")
         return state.step
-
-    def _preview(self, number: int) -> None:
-        if not self.previews.lines:
-            return
-        self.model.eval()
-        self.seams.progress.advance(0, "making previews")
-        experts = Experts(self.expert.name, self.model, self._other)
-        for path in self.previews.make(self.run.id, self.run.folder, number, experts):
-            self.seams.progress.say(f"step {number}: preview {path.name}")
-
-    def _other(self, name: str) -> WanTransformer:
-        """An expert that is not in training now, with the LoRA that this run gave it if it has."""
-        self.parts.release()  # never one that wears a LoRA already
-        model = self.parts.transformer(name)
-        if name in self.result.checkpoints:
-            apply(model, load_lora(self.result.checkpoints[name]))
-        return model
-
-
-def _or(value: bool | None, otherwise: bool) -> bool:
-    return otherwise if value is None else value

@@ -78,9 +78,10 @@ def _begin(project: Project, name: str, folder: Path, settings: TrainSettings, w
 
 def open_expert(project: Project, run: RunRow, expert: Expert, steps: int) -> int:
     """The row of an expert within a run, made where it is not there. Returns its id."""
-    s = run.settings
+    s = run.settings.of(expert)
+    t_min, t_max = run.settings.levels(expert)
     row: dict[str, Any] = {"run": run.id, "expert": expert.name, "rank": s.rank, "alpha": s.alpha or s.rank}
-    row |= {"steps": steps, "steps_done": 0, "t_min": expert.t_min, "t_max": expert.t_max}
+    row |= {"steps": steps, "steps_done": 0, "t_min": t_min, "t_max": t_max}
     with store.transaction(project.db):
         if not project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name):
             store.insert(project.db, "run_expert", row)
@@ -88,6 +89,16 @@ def open_expert(project: Project, run: RunRow, expert: Expert, steps: int) -> in
         project.db.execute(change, (steps, run.id, expert.name))
     found = project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name)
     return int(found[0]["id"])
+
+
+def newest_checkpoint(project: Project, run_expert: int) -> tuple[int, Path] | None:
+    """The last checkpoint of an expert of a run, and its step; None where its file is not as it was written."""
+    query = "SELECT step, file, sha256 FROM checkpoint WHERE run_expert = ? ORDER BY step DESC LIMIT 1"
+    for row in project.rows(query, run_expert):
+        path = project.path(row["file"])
+        if path.is_file() and project.sha256(path) == row["sha256"]:
+            return int(row["step"]), path
+    return None
 
 
 def note_checkpoint(project: Project, run_expert: int, step: int, path: Path) -> None:

@@ -1,0 +1,160 @@
+"""One optimizer step: the loss of its draws, backwards, clipped, applied; and what is done where memory does not reach."""
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ...core.errors import SakugaError
+from ...core.family import Expert
+from ...core.settings import TrainSettings
+from ...nn import flow
+from ...nn.lora import LoraSet, inject
+from ...nn.parts import Parts
+from ...nn.text import pad_text
+from ...nn.transformer import WanTransformer
+from .data import Batch
+from .loader import Loaded, Loader
+
+T = TypeVar("T")
+
+MORE_STREAMED = 8  # a notch streams one block of so many more
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a step gave: the loss of each draw, and the gradient's norm before clipping. Not finite: nothing was applied."""
+
+    losses: list[float]
+    norm: float
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, (*self.losses, self.norm)))
+
+
+class Learner:
+    """An expert with its LoRA and its optimizer."""
+
+    def __init__(self, parts: Parts, expert: Expert, settings: TrainSettings, say: Callable[[str], object]) -> None:
+        self.parts, self.expert, self.settings, self.say = parts, expert, settings, say
+        self.model: WanTransformer = parts.transformer(expert.name)
+        checkpointing = settings.checkpointing
+        self.model.checkpointing = parts.device.type == "cuda" if checkpointing is None else checkpointing
+        self.lora: LoraSet = inject(self.model, settings.rank, float(settings.alpha or settings.rank), settings.seed)
+        s = settings
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            self.lora.parameters(), lr=s.learning_rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay
+        )
+
+    def step(self, loaded: Loaded, rate: float, loader: Loader) -> Stepped:
+        """One step at that learning rate. Out of memory it goes a notch down and does the step again."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return self._until_it_fits(loaded, loader, self._step)
+
+    def _until_it_fits(self, loaded: Loaded, loader: Loader, run: Callable[[Loaded], T]) -> T:
+        while True:
+            try:
+                return run(loaded)
+            except torch.OutOfMemoryError as error:
+                why = error.with_traceback(None)  # its frames hold tensors still
+            self.optimizer.zero_grad(set_to_none=True)
+            if not self._notch_down(loaded, loader):
+                raise SakugaError(
+                    f"step {loaded.number} of {self.expert.name} does not fit into memory, and nothing is left to save it "
+                    "with; train on smaller or shorter samples, or with a lower rank"
+                ) from why
+            loaded = loader.load(loaded.draws, loaded.number)
+
+    def _step(self, loaded: Loaded) -> Stepped:
+        losses = self._gradients(loaded)
+        norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
+        each = torch.cat((losses, norm.detach()[None])).tolist()  # the one wait for the device
+        stepped = Stepped(each[:-1], each[-1])
+        if stepped.finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return stepped
+
+    def _gradients(self, loaded: Loaded) -> Tensor:
+        """The loss of each draw; the gradient of their weighted mean is in the parameters."""
+        losses = torch.zeros(len(loaded.draws), device=self.parts.device)
+        for part, (places, batch) in enumerate(loaded.batches):
+            if self.settings.dropout:
+                torch.manual_seed(flow.key_seed("dropout", self.settings.seed, self.expert.name, loaded.number, part))
+            each_B = self.losses(batch.to(self.parts.device))
+            weights_B = each_B.new_tensor([loaded.draws[place].sample.weight for place in places])
+            ((each_B * weights_B).sum() / len(loaded.draws)).backward()
+            losses[places] = each_B.detach()
+        return losses
+
+    def losses(self, batch: Batch) -> Tensor:
+        """The flow-matching loss of each sample of a batch, [B] in fp32."""
+        noised = flow.noise_latents(batch.latent, batch.noise, batch.t)
+        text = pad_text(batch.texts, self.parts.member.text.length)
+        given = batch.condition.image_BCFHW, batch.condition.clip_BTD
+        velocity = self.model(noised, flow.model_time(batch.t), text, *given)
+        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise), batch.t)
+
+    def rehearse(self, loaded: Loaded, loader: Loader) -> None:
+        """The largest samples forward and backward before the first step, so that what does not fit is known at once.
+
+        Nothing is applied: the optimizer is not asked, and the gradients are thrown away.
+        """
+        self._until_it_fits(loaded, loader, lambda each: self._gradients(each))
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _notch_down(self, loaded: Loaded, loader: Loader) -> bool:
+        """Take less memory from now on, in the way that costs the least time; whether there was one."""
+        largest = max(len(places) for places, _ in loaded.batches)
+        if largest > 1:
+            loader.shrink(largest // 2)
+            self.say(f"out of memory: at most {loader.batch} samples are computed at once, not {largest}")
+        elif not self.model.checkpointing:
+            self.model.checkpointing = True
+            self.say("out of memory: blocks are computed again in the backward pass")
+        elif not self._stream_more():
+            return False
+        gc.collect()
+        if self.parts.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
+
+    def _stream_more(self) -> bool:
+        held, layers = self.parts.held, self.parts.member.transformer.layers
+        if held is None or held.streamed >= layers:
+            return False
+        streamed = min(layers, held.streamed + max(1, layers // MORE_STREAMED))
+        self.parts.held = replace(held, streamed=streamed)
+        self._reopen()
+        self.say(f"out of memory: the weights of {streamed} of {layers} blocks stay in host memory")
+        return True
+
+    def _reopen(self) -> None:
+        """The model anew, as `parts` holds it now, with the same adapters on."""
+        adapters, checkpointing = self.lora, self.model.checkpointing
+        adapters.remove(self.model)
+        self.model.cpu()
+        self.parts.release()
+        self.model = self.parts.transformer(self.expert.name)
+        self.model.checkpointing = checkpointing
+        fresh = inject(
+            self.model, self.settings.rank, float(self.settings.alpha or self.settings.rank), self.settings.seed
+        )
+        for name, layer in fresh.layers.items():  # the optimizer knows these very parameters
+            layer.A, layer.B, layer.alpha = (
+                adapters.layers[name].A,
+                adapters.layers[name].B,
+                adapters.layers[name].alpha,
+            )
+        self.lora = fresh
+
+    def close(self) -> None:
+        """Take the LoRA off and let go of the model."""
+        self.lora.remove(self.model)
+        self.parts.release()
