@@ -37,7 +37,7 @@ ALLOWED = {
     ("core/cost.py", "0.9", "a share of the memory"),
     ("nn/stream.py", "4096", "bytes of a page"),
     ("nn/vae.py", "0.9", "a share of the memory"),
-    ("nn/vae_network.py", "part // 4", "an official file's own count of layers"),
+    ("nn/vae_network.py", "part // 4", "places in a square of two frames"),
     ("core/settings.py", str(TRAIN_TIMESTEPS), "the most sampling steps that are of any use"),
     ("core/lint/trigger.py", "0.9", "a likeness of words"),
     ("interop/ai_toolkit.py", str(TRAIN_TIMESTEPS), "checkpoints that it is to keep: all"),

@@ -22,6 +22,7 @@ from sakuga.core.models import of_project
 from sakuga.core.noise import time_at
 from sakuga.core.progress import Silent
 from sakuga.core.project import Project
+from sakuga.core.rates import learning_rate
 from sakuga.core.settings import TrainSettings
 from sakuga.nn.encodings import read_encoding, write_encoding
 from sakuga.nn.lora import inject, load_lora
@@ -30,7 +31,7 @@ from sakuga.nn.text import pad_text
 from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.weights import load_transformer
 from sakuga.stages.train import Run, loop, record
-from sakuga.stages.train.data import Draw, Schedule, learning_rate, level_at, load, together
+from sakuga.stages.train.data import Draw, Schedule, level_at, load, together
 from sakuga.stages.train.state import load_state, state_path
 from sakuga.stages.train.step import Learner
 

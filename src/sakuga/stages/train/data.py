@@ -4,7 +4,6 @@ Nothing here depends on what ran before: (seed, epoch, position) decide, so that
 cards, sees exactly what an uninterrupted run on one card sees.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -219,13 +218,3 @@ def _levels(draws: Sequence[Draw], frames: int) -> Tensor:
     t_BF = t_B[:, None].repeat(1, frames)
     t_BF[torch.tensor([draw.first for draw in draws]), 0] = 0
     return t_BF
-
-
-def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
-    """The rate of step `step` (from 1) of `steps`: a straight rise over `warmup` steps, then as the schedule says."""
-    if step <= settings.warmup:
-        return settings.learning_rate * step / settings.warmup
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    past = (step - 1 - settings.warmup) / max(1, steps - settings.warmup)  # 0 at the first step after the rise
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * past))

@@ -13,21 +13,26 @@ from ...core.cost import GB, step_memory
 from ...core.dataset import Encoded, encoded_samples
 from ...core.errors import SakugaError
 from ...core.family import Member
+from ...core.loras import find_loras
 from ...core.progress import Progress, Silent
 from ...core.project import Project
+from ...core.rates import rate_share
 from ...core.settings import TrainSettings
 from ...nn.device import pick_device, pick_dtype
 from ...nn.lora import apply, load_lora, save_lora
+from ...nn.lora_start import start_from
+from ...nn.optimizers import rate_of
 from ...nn.parts import Parts
 from ...nn.transformer import WanTransformer
 from . import record
 from .curves import Curves
-from .data import Draw, Schedule, learning_rate, load
+from .data import Draw, Schedule, load
 from .loader import Loaded, Loader
 from .measure import validate, validation_draws
 from .preview import Experts, Previews
-from .state import load_state, restore, save_state, state_path
+from .state import State, load_state, restore, snapshot, state_path
 from .step import Learner, Stepped
+from .writer import Writer
 
 
 @dataclass(frozen=True)
@@ -148,14 +153,15 @@ class _Turn:
             self.result.checkpoints[self.expert.name] = saved[1]  # done before: the model need not be loaded
             return
         self.learner = Learner(self.parts, self.expert, self.settings, self.seams.progress.say)
-        done = self._resume()
+        done = self._begin()
         self.seams.progress.start(f"train {self.expert.name}", max(0, last - done), "steps")
-        with self._curves(done) as self.curves, self._loader() as loader:
+        with self._curves(done) as self.curves, self._loader() as loader, Writer() as self.writer:
             if not self._measured(done):
                 self._measure(done)
             self._rehearse(loader)
             for loaded in loader.steps(done + 1, last):
                 report = self._step(loaded, loader)
+                self.writer.check()
                 stopping = self.seams.should_stop()
                 if stopping or self._due(report.step, self.settings.save_every) or report.step == last:
                     self._save(report.step)
@@ -189,11 +195,13 @@ class _Turn:
     def _step(self, loaded: Loaded, loader: Loader) -> StepReport:
         started = time.perf_counter()
         number = loaded.number
-        rate = learning_rate(number, self.schedule.steps, self.settings) * self.schedule.part(number).rate
-        stepped = self.learner.step(loaded, rate, loader)
+        s, steps = self.settings, self.schedule.steps
+        share = rate_share(number, steps, s.schedule, s.warmup, s.decay) * self.schedule.part(number).rate
+        stepped = self.learner.step(loaded, share, loader)
+        rate = rate_of(self.learner.optimizer)
         seconds = time.perf_counter() - started
         loss = sum(stepped.losses) / len(stepped.losses)
-        report = StepReport(self.expert.name, number, self.schedule.steps, loss, rate, stepped.norm, seconds)
+        report = StepReport(self.expert.name, number, steps, loss, rate, stepped.norm, seconds)
         if stepped.finite:
             self.failed.clear()
             self._note(loaded.draws, stepped, report)
@@ -258,9 +266,11 @@ class _Turn:
         return number > 0 and validated and looked
 
     def _validate(self, number: int) -> None:
-        found = validate(
-            self._losses_of, self.validation, self.settings.batch, lambda note: self.seams.progress.advance(0, note)
-        )
+        with self.learner.at_rest():
+            found = validate(
+                self._errors_of, self.validation, self.settings.batch,
+                lambda note: self.seams.progress.advance(0, note),
+            )  # fmt: skip
         if not found:
             return
         with store.transaction(self.project.db):
@@ -273,18 +283,19 @@ class _Turn:
         self.result.validation.setdefault(self.expert.name, {})[number] = mean
         self.seams.progress.say(f"step {number}: validation loss {mean:.4f}")
 
-    def _losses_of(self, draws: list[Draw]) -> torch.Tensor:
+    def _errors_of(self, draws: list[Draw]) -> torch.Tensor:
         batch = load(draws, self.parts.member, self.project.folder)
-        return self.learner.losses(batch.to(self.parts.device))
+        return self.learner.losses(batch.to(self.parts.device)).mse
 
     def _preview(self, number: int) -> None:
         if not self.previews.lines:
             return
-        self.learner.model.eval()
+        self.writer.finish()  # another expert may wear what is being written
         self.seams.progress.advance(0, "making previews")
         experts = Experts(self.expert.name, self.learner.model, self._other)
-        for path in self.previews.make(self.run.id, self.run.folder, number, experts):
-            self.seams.progress.say(f"step {number}: preview {path.name}")
+        with self.learner.at_rest():
+            for path in self.previews.make(self.run.id, self.run.folder, number, experts):
+                self.seams.progress.say(f"step {number}: preview {path.name}")
 
     def _other(self, name: str) -> WanTransformer:
         """An expert that is not in training now, with the LoRA that this run gave it if it has."""
@@ -297,34 +308,47 @@ class _Turn:
     # On disk
 
     def _save(self, number: int) -> None:
-        """A checkpoint, then the state that it can be gone on from, then the rows that say so."""
-        path = self._write_checkpoint(number)
-        save_state(state_path(self.run.folder, self.expert.name), number, self.learner.lora, self.learner.optimizer)
-        self._note_checkpoint(number, path)
+        """A checkpoint, then the state that it can be gone on from, then the rows that say so: written while steps go on."""
+        learner = self.learner
+        state = snapshot(number, learner.lora, learner.optimizer, learner.ema)
+        path = self._checkpoint_path(number)
 
-    def _write_checkpoint(self, number: int) -> Path:
-        path = self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"
+        def write() -> None:
+            self._write_checkpoint(path, state)
+            state.write(state_path(self.run.folder, self.expert.name))
+
+        self.writer.submit(f"step {number} of {self.expert.name}", write, lambda: self._note_checkpoint(number, path))
+
+    def _checkpoint_path(self, number: int) -> Path:
+        return self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"
+
+    def _write_checkpoint(self, path: Path, state: State) -> None:
         metadata = {
-            "sakuga_step": str(number),
+            "sakuga_step": str(state.step),
             "sakuga_expert": self.expert.name,
             "sakuga_model": self.parts.member.name,
         }
-        save_lora(path, self.learner.lora.tensors(), metadata, torch.float32)
-        return path
+        save_lora(path, state.best, metadata, torch.float32)
 
     def _note_checkpoint(self, number: int, path: Path) -> None:
         record.note_checkpoint(self.project, self.row, number, path)
         self.result.checkpoints[self.expert.name] = path
 
-    def _resume(self) -> int:
-        """Go on where the last saved state stands. Returns the steps done."""
-        path = state_path(self.run.folder, self.expert.name)
+    def _begin(self) -> int:
+        """Go on where the last saved state stands, or begin. Returns the steps done."""
+        path, learner = state_path(self.run.folder, self.expert.name), self.learner
         if not path.exists():
+            if self.settings.start_from:
+                for worn in find_loras(self.project, (self.settings.start_from,), 1.0).get(self.expert.name, []):
+                    for words in start_from(learner.lora, load_lora(worn.path, self.expert.name), worn.strength):
+                        self.seams.progress.say(words)
             return 0
         state = load_state(path)
-        restore(state, self.learner.lora, self.learner.optimizer)
+        restore(state, learner.lora, learner.optimizer, learner.ema)
         # written anew: it may have been killed before the rows, and what a person did to the file is not the training's
-        self._note_checkpoint(state.step, self._write_checkpoint(state.step))
+        checkpoint = self._checkpoint_path(state.step)
+        self._write_checkpoint(checkpoint, state)
+        self._note_checkpoint(state.step, checkpoint)
         if state.step < self.schedule.steps:
             self.seams.progress.say(f"{self.run.name}: {self.expert.name} goes on from step {state.step}")
         return state.step

@@ -2,7 +2,8 @@
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,7 +14,9 @@ from ...core.errors import SakugaError
 from ...core.family import Expert
 from ...core.settings import TrainSettings
 from ...nn import flow
+from ...nn.ema import Ema
 from ...nn.lora import LoraSet, inject
+from ...nn.optimizers import make_optimizer, set_rates
 from ...nn.parts import Parts
 from ...nn.text import pad_text
 from ...nn.transformer import WanTransformer
@@ -27,7 +30,10 @@ MORE_STREAMED = 8  # a notch streams one block of so many more
 
 @dataclass(frozen=True)
 class Stepped:
-    """What a step gave: the loss of each draw, and the gradient's norm before clipping. Not finite: nothing was applied."""
+    """What a step gave: the mean squared error of each draw, and the gradient's norm before clipping.
+
+    Where one is not finite, nothing was applied.
+    """
 
     losses: list[float]
     norm: float
@@ -45,16 +51,21 @@ class Learner:
         self.model: WanTransformer = parts.transformer(expert.name)
         checkpointing = settings.checkpointing
         self.model.checkpointing = parts.device.type == "cuda" if checkpointing is None else checkpointing
-        self.lora: LoraSet = inject(self.model, settings.rank, float(settings.alpha or settings.rank), settings.seed)
-        s = settings
-        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            self.lora.parameters(), lr=s.learning_rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay
-        )
+        self.lora: LoraSet = self._inject()
+        self.optimizer = make_optimizer(self.lora, settings)
+        self.ema = Ema(self.lora.parameters(), settings.ema) if settings.ema else None
+        self.model.train()
 
-    def step(self, loaded: Loaded, rate: float, loader: Loader) -> Stepped:
-        """One step at that learning rate. Out of memory it goes a notch down and does the step again."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _inject(self) -> LoraSet:
+        s = self.settings
+        return inject(
+            self.model, s.rank, s.alpha, s.seed, s.include, exclude=s.exclude, ranks=s.ranks, rslora=s.rslora,
+            dropout=s.dropout,
+        )  # fmt: skip
+
+    def step(self, loaded: Loaded, share: float, loader: Loader) -> Stepped:
+        """One step at that share of the full rate. Out of memory it goes a notch down and does the step again."""
+        set_rates(self.optimizer, share)
         return self._until_it_fits(loaded, loader, self._step)
 
     def _until_it_fits(self, loaded: Loaded, loader: Loader, run: Callable[[Loaded], T]) -> T:
@@ -78,28 +89,44 @@ class Learner:
         stepped = Stepped(each[:-1], each[-1])
         if stepped.finite:
             self.optimizer.step()
+            if self.ema is not None:
+                self.ema.update()
         self.optimizer.zero_grad(set_to_none=True)
         return stepped
 
     def _gradients(self, loaded: Loaded) -> Tensor:
-        """The loss of each draw; the gradient of their weighted mean is in the parameters."""
-        losses = torch.zeros(len(loaded.draws), device=self.parts.device)
+        """The squared error of each draw; the gradient of their weighted mean loss is in the parameters."""
+        errors = torch.zeros(len(loaded.draws), device=self.parts.device)
         for part, (places, batch) in enumerate(loaded.batches):
             if self.settings.dropout:
                 torch.manual_seed(flow.key_seed("dropout", self.settings.seed, self.expert.name, loaded.number, part))
-            each_B = self.losses(batch.to(self.parts.device))
-            weights_B = each_B.new_tensor([loaded.draws[place].sample.weight for place in places])
-            ((each_B * weights_B).sum() / len(loaded.draws)).backward()
-            losses[places] = each_B.detach()
-        return losses
+            loss_B, error_B = self.losses(batch.to(self.parts.device))
+            weights_B = loss_B.new_tensor([loaded.draws[place].sample.weight for place in places])
+            ((loss_B * weights_B).sum() / len(loaded.draws)).backward()
+            errors[places] = error_B.detach()
+        return errors
 
-    def losses(self, batch: Batch) -> Tensor:
-        """The flow-matching loss of each sample of a batch, [B] in fp32."""
+    def losses(self, batch: Batch) -> flow.Losses:
+        """The flow-matching loss of each sample of a batch, and its mean squared error."""
         noised = flow.noise_latents(batch.latent, batch.noise, batch.t)
         text = pad_text(batch.texts, self.parts.member.text.length)
         given = batch.condition.image_BCFHW, batch.condition.clip_BTD
         velocity = self.model(noised, flow.model_time(batch.t), text, *given)
-        return flow.flow_loss(velocity, flow.target(batch.latent, batch.noise), batch.t)
+        s = self.settings
+        return flow.losses(
+            velocity, flow.target(batch.latent, batch.noise), batch.t, kind=s.loss, delta=s.huber_delta,
+            weighting=s.weighting,
+        )  # fmt: skip
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """To measure and to look: the running mean where there is one, and no dropout."""
+        self.model.eval()
+        try:
+            with self.ema.swapped() if self.ema else nullcontext():
+                yield
+        finally:
+            self.model.train()
 
     def rehearse(self, loaded: Loaded, loader: Loader) -> None:
         """The largest samples forward and backward before the first step, so that what does not fit is known at once.
