@@ -248,6 +248,8 @@ def test_previews_are_made_of_every_prompt_with_the_same_noise(cached: Project) 
     (cached.folder / "looks.txt").write_text(PROMPTS, "utf-8")
     train(cached, steps=3, preview_every=2, prompts="looks.txt", learning_rate=1e-12)
     rows = cached.rows("SELECT expert, step, prompt, text, file FROM preview ORDER BY step, prompt")
+    assert [(r["step"], r["prompt"]) for r in rows[:2]] == [(0, 0), (0, 1)], "the base, once"
+    rows = rows[2:]
     assert [(r["step"], r["prompt"], r["text"]) for r in rows] == [
         (2, 0, "MyStyle. a boat"), (2, 1, "MyStyle. a girl runs"), (3, 0, "MyStyle. a boat"), (3, 1, "MyStyle. a girl runs"),
     ]  # fmt: skip
@@ -263,7 +265,7 @@ def test_previews_change_nothing_of_the_training_and_show_it(cached: Project) ->
     looked = train(cached, name="looked", steps=3, prompts="looks.txt", preview_every=1)
     assert plain.checkpoints["full"].read_bytes() == looked.checkpoints["full"].read_bytes()
     videos = [cached.path(row["file"]).read_bytes() for row in cached.rows("SELECT file FROM preview")]
-    assert len(set(videos)) == 3
+    assert len(set(videos)) == 4  # the base, and three steps
 
 
 def test_two_experts_are_trained_each_in_its_own_noise(experts: Project) -> None:
@@ -277,12 +279,33 @@ def test_two_experts_are_trained_each_in_its_own_noise(experts: Project) -> None
         levels = [r["t"] for r in experts.rows("SELECT t FROM item_loss WHERE run_expert = ?", row["id"])]
         levels += [r["t"] for r in experts.rows("SELECT t FROM validation WHERE run_expert = ?", row["id"])]
         assert len(levels) == 4 + 2 * 8 and all(low <= t <= high for t in levels)
-    previews = {row["expert"]: row["file"] for row in experts.rows("SELECT expert, file FROM preview")}
+    previews = {row["expert"]: row["file"] for row in experts.rows("SELECT expert, file FROM preview WHERE step > 0")}
     assert list(previews) == ["high", "low"]
+    made = sorted(path.name for path in (run.folder / "previews").iterdir())
+    assert made == [
+        f"{name}{end}.mp4"
+        for name in ("000000-high-01", "000004-high-01", "000004-low-01")
+        for end in ("-handover", "")
+    ]
+    (base,) = (run.folder / "previews").glob("000000-high-01.mp4")
+    plain = api.generate(experts, "MyStyle. a boat", width=32, height=32, frames=5, steps=4, lora="none")
+    assert pictures(base) == pictures(plain.path)
     # the last preview wears the LoRAs of both, as a generation does
     video = api.generate(experts, "MyStyle. a boat", width=32, height=32, frames=5, steps=4)
     high, low, made = (pictures(path) for path in (*map(experts.path, previews.values()), video.path))
     assert low == made != high
+
+
+def test_previews_may_wear_a_lora_for_few_steps(cached: Project) -> None:
+    train(cached, name="few", steps=2)
+    (cached.folder / "looks.txt").write_text("MyStyle. a boat --w 32 --h 32 --f 5", "utf-8")
+    plain = train(cached, name="plain", steps=2, seed=5)
+    looked = train(cached, name="looked", steps=2, seed=5, prompts="looks.txt", preview_lora="few")
+    assert looked.checkpoints["full"].read_bytes() == plain.checkpoints["full"].read_bytes()
+    (row,) = cached.rows("SELECT file FROM preview WHERE step = 2")
+    both = (f"{plain.checkpoints['full']}", "few")
+    video = api.generate(cached, "MyStyle. a boat", width=32, height=32, frames=5, few_steps=True, lora=both)
+    assert pictures(cached.path(row["file"])) == pictures(video.path)
 
 
 def test_one_expert_can_be_trained_alone(experts: Project) -> None:
@@ -475,6 +498,58 @@ def test_what_fits_in_no_way_is_a_sentence_and_the_run_can_go_on(
         patch.setattr(Learner, "losses", never)
         train(cached, steps=3)
     assert len(train(cached, steps=3).losses["full"]) == 2
+
+
+def test_what_is_measured_is_the_same_after_a_stop(cached: Project) -> None:
+    asked: dict[str, Any] = {"steps": 36, "validate_every": 12, "learning_rate": 1e-3}
+    run = train(cached, **asked)
+    lines = [json.loads(line) for line in (run.folder / "full.jsonl").read_text("utf-8").splitlines()]
+    corrected = [line["loss/corrected"] for line in lines if "loss/corrected" in line]
+    assert len(corrected) == 36
+    assert all(f"lora_norm/blocks.{n}" in lines[-1] for n in range(cached.member.transformer.layers))
+    assert lines[0]["lora_norm/blocks.0"] == 0 < lines[-1]["lora_norm/blocks.0"]
+    steps = iter(range(20))
+    train(cached, name="again", **asked, should_stop=lambda: next(steps, None) == 16)
+    again = train(cached, name="again", **asked)
+    lines = [json.loads(line) for line in (again.folder / "full.jsonl").read_text("utf-8").splitlines()]
+    assert [line["loss/corrected"] for line in lines if "loss/corrected" in line] == corrected
+
+
+def test_the_running_mean_is_what_is_saved(cached: Project) -> None:
+    plain, mean = (train(cached, name=f"{ema}", steps=4, ema=ema) for ema in (0.0, 0.9))
+    assert plain.losses == mean.losses, "steps do not see it"
+    last, slow = (load_lora(run.checkpoints["full"]).tensors["blocks.0.self_attn.q"].B for run in (plain, mean))
+    assert 0 < slow.norm() < last.norm()
+    assert mean.validation["full"][4] != plain.validation["full"][4]
+
+
+def test_a_training_begins_with_a_lora(cached: Project) -> None:
+    first = train(cached, steps=3)
+    said = Said()
+    more = train(cached, name="more", steps=1, start_from="r", learning_rate=1e-9, progress=said)
+    a, b = (load_lora(run.checkpoints["full"]).tensors["blocks.0.ffn.0"] for run in (first, more))
+    torch.testing.assert_close(a.B, b.B, atol=1e-6, rtol=0)
+    assert more.validation["full"][0] == pytest.approx(first.validation["full"][3], rel=1e-5)
+
+
+def test_dropout_is_the_same_after_a_stop_and_absent_from_validation(cached: Project) -> None:
+    asked: dict[str, Any] = {"steps": 4, "dropout": 0.5, "checkpointing": True, "optimizer": "automagic"}
+    whole = train(cached, **asked)
+    train(cached, name="cut", **asked, should_stop=lambda: True)
+    cut = train(cached, name="cut", **asked)
+    assert cut.checkpoints["full"].read_bytes() == whole.checkpoints["full"].read_bytes()
+    assert cut.validation["full"][4] == whole.validation["full"][4]
+    assert train(cached, name="dry", **asked | {"dropout": 0.0}).losses != whole.losses
+
+
+def test_layers_and_ranks_by_pattern(cached: Project) -> None:
+    run = train(
+        cached, steps=1, include=("self_attn",), exclude=(r"blocks\.0\.",), ranks={r"\.q$": 2}, rslora=True, alpha=2.0
+    )
+    layers = load_lora(run.checkpoints["full"]).tensors
+    assert all("self_attn" in name and not name.startswith("blocks.0.") for name in layers)
+    ranks = {name.rpartition(".")[2]: (len(layer.A), layer.alpha) for name, layer in layers.items()}
+    assert ranks["q"] == (2, pytest.approx(2 * 2**0.5)) and ranks["k"] == (4, pytest.approx(2 * 4**0.5))
 
 
 def test_lines_and_curves_hold_the_same(cached: Project) -> None:

@@ -136,6 +136,9 @@ class TrainSettings(Hardware):
     prompts: str | None = setting(
         None, "File of preview prompts (a line each, options as --w --h --f --d --s at its end)", affects=False
     )
+    preview_lora: str | None = setting(
+        None, "A few-step LoRA that previews wear besides (lightning): 4 steps, guidance 1", affects=False
+    )
     loaders: int = setting(2, "Threads that read samples ahead", ge=1, le=64, affects=False)
     patience: int = setting(3, "Steps in a row whose loss is no number before training stops", ge=1, affects=False)
     wandb: str | None = setting(None, "Project at Weights & Biases that the curves go to as well", affects=False)

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,14 +13,17 @@ from ...core import models, store
 from ...core.cost import GB, step_memory
 from ...core.dataset import Encoded, encoded_samples
 from ...core.errors import SakugaError
+from ...core.expected import Drawn, bucket_name, expected_of
 from ...core.family import Member
+from ...core.gap import gaps
 from ...core.loras import find_loras
 from ...core.progress import Progress, Silent
 from ...core.project import Project
 from ...core.rates import rate_share
 from ...core.settings import TrainSettings
 from ...nn.device import pick_device, pick_dtype
-from ...nn.lora import apply, load_lora, save_lora
+from ...nn.lora import Applied, apply, load_lora, save_lora
+from ...nn.lora_norms import block_norms
 from ...nn.lora_start import start_from
 from ...nn.optimizers import rate_of
 from ...nn.parts import Parts
@@ -37,7 +41,10 @@ from .writer import Writer
 
 @dataclass(frozen=True)
 class StepReport:
-    """One optimizer step, just done. `loss` is the mean over its samples, `norm` that of the gradient before clipping."""
+    """One optimizer step, just done. `loss` is the mean over its samples, `norm` that of the gradient before clipping.
+
+    `corrected` is the loss without what the noise levels and the samples that were drawn make of it.
+    """
 
     expert: str
     step: int
@@ -46,6 +53,7 @@ class StepReport:
     learning_rate: float
     norm: float
     seconds: float
+    corrected: float = math.nan
 
 
 @dataclass
@@ -92,7 +100,7 @@ def train(
     )  # fmt: skip
     parts.beside = max(beside(schedule) for schedule in schedules.values())
     largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
-    previews = Previews(project, settings.prompts, parts, largest)
+    previews = Previews(project, settings.prompts, parts, largest, few=settings.preview_lora is not None)
     run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
     result = Run(run.name, run.folder)
     state = record.STOPPED
@@ -126,6 +134,15 @@ def turns(totals: Mapping[str, int], every: int | None) -> Iterator[tuple[str, i
                 yield name, done[name]
 
 
+def _drawn(draws: Sequence[Draw], losses: Sequence[float]) -> list[Drawn]:
+    """What a step drew, as the expected loss is learnt from it."""
+    found = []
+    for draw, loss in zip(draws, losses, strict=True):
+        s = draw.sample
+        found.append(Drawn(draw.t, bucket_name(s.width, s.height, s.frames), s.item, loss))
+    return found
+
+
 def _check_first_frame(member: Member, settings: TrainSettings) -> None:
     if settings.first_frame and (member.needs_picture or not member.takes_picture):
         raise SakugaError(
@@ -146,6 +163,7 @@ class _Turn:
         self.validation = validation_draws(samples, run.settings, self.expert, parts.member)
         self.row = record.open_expert(project, run, self.expert, schedule.steps)
         self.failed: list[int] = []  # steps in a row that gave no number
+        self.worn = True  # whether the other expert wears its LoRA in previews
 
     def go(self, last: int) -> None:
         saved = record.newest_checkpoint(self.project, self.row)
@@ -158,6 +176,8 @@ class _Turn:
         with self._curves(done) as self.curves, self._loader() as loader, Writer() as self.writer:
             if not self._measured(done):
                 self._measure(done)
+            self._show_base()
+            self.expected = expected_of(self.project, self.row, done)
             self._rehearse(loader)
             for loaded in loader.steps(done + 1, last):
                 report = self._step(loaded, loader)
@@ -204,6 +224,7 @@ class _Turn:
         report = StepReport(self.expert.name, number, steps, loss, rate, stepped.norm, seconds)
         if stepped.finite:
             self.failed.clear()
+            report = replace(report, corrected=self.expected.step(_drawn(loaded.draws, stepped.losses)))
             self._note(loaded.draws, stepped, report)
         else:
             self._failed(loaded.draws, stepped, number)
@@ -213,7 +234,7 @@ class _Turn:
 
     def _told(self, report: StepReport) -> str:
         """What stands beside the bar: it tells rate and time left itself."""
-        told = [f"loss {report.loss:.4f}", f"rate {report.learning_rate:.2g}"]
+        told = [f"loss {report.corrected:.4f}", f"rate {report.learning_rate:.2g}"]
         if self.parts.device.type == "cuda":
             told.append(f"{torch.cuda.max_memory_allocated(self.parts.device) / 1e9:.1f} GB")
         return ", ".join(told)
@@ -227,7 +248,8 @@ class _Turn:
                 each = {"run_expert": self.row, "step": report.step, "part": part, "sample": draw.sample.key}
                 each |= {"item": draw.sample.item, "t": draw.t, "loss": loss}
                 store.insert(self.project.db, "item_loss", each, replace=True)
-        curves = {"loss/train": report.loss, "learning_rate": report.learning_rate, "gradient_norm": report.norm}
+        curves = {"loss/train": report.loss, "loss/corrected": report.corrected}
+        curves |= {"learning_rate": report.learning_rate, "gradient_norm": report.norm}
         self.curves.add(curves, report.step)
         self.result.losses.setdefault(self.expert.name, []).append(report.loss)
 
@@ -279,9 +301,20 @@ class _Turn:
                 store.insert(self.project.db, "validation", row, replace=True)
         mean = sum(found.values()) / len(found)
         levels = {f"loss/validation_t{t:.3f}": loss for t, loss in found.items()}
-        self.curves.add({**levels, "loss/validation": mean}, number)
+        self.curves.add({**levels, "loss/validation": mean} | self._gaps(number) | self._norms(), number)
         self.result.validation.setdefault(self.expert.name, {})[number] = mean
         self.seams.progress.say(f"step {number}: validation loss {mean:.4f}")
+
+    def _gaps(self, number: int) -> dict[str, float]:
+        """How much further the loss fell on what is trained on than on what is held out, by noise level."""
+        found = gaps(self.project, self.row, number, len(self.schedule.part(max(1, number)).samples))
+        worse = [f"{band.t_min:.2f} to {band.t_max:.2f}" for band in found if band.verdict == "over-fitting"]
+        if worse:
+            self.seams.progress.say(f"step {number}: {self.expert.name} over-fits at noise levels {', '.join(worse)}")
+        return {f"gap/t{band.t_min:.3f}": band.gap for band in found if math.isfinite(band.gap)}
+
+    def _norms(self) -> dict[str, float]:
+        return {f"lora_norm/{block}": norm for block, norm in block_norms(self.learner.lora).items()}
 
     def _errors_of(self, draws: list[Draw]) -> torch.Tensor:
         batch = load(draws, self.parts.member, self.project.folder)
@@ -292,18 +325,46 @@ class _Turn:
             return
         self.writer.finish()  # another expert may wear what is being written
         self.seams.progress.advance(0, "making previews")
-        experts = Experts(self.expert.name, self.learner.model, self._other)
-        with self.learner.at_rest():
+        with self.learner.at_rest(), self._few_steps(self.learner.model, self.expert.name):
+            experts = Experts(self.expert.name, self.learner.model, self._other)
             for path in self.previews.make(self.run.id, self.run.folder, number, experts):
                 self.seams.progress.say(f"step {number}: preview {path.name}")
+
+    def _show_base(self) -> None:
+        """What the model makes of the prompts without any LoRA, once in a run, to compare with."""
+        if self.previews.lines and not self.project.rows(
+            "SELECT 1 FROM preview WHERE run = ? AND step = 0", self.run.id
+        ):
+            self.learner.lora.set_strength(0.0)
+            self.worn, worn = False, self.worn
+            self._preview(0)
+            self.worn = worn
+            self.learner.lora.set_strength(1.0)
 
     def _other(self, name: str) -> WanTransformer:
         """An expert that is not in training now, with the LoRA that this run gave it if it has."""
         self.parts.release()  # never one that wears a LoRA already
         model = self.parts.transformer(name)
-        if name in self.result.checkpoints:
+        if self.worn and name in self.result.checkpoints:
             apply(model, load_lora(self.result.checkpoints[name]))
+        self._apply_few_steps(model, name)
         return model
+
+    def _apply_few_steps(self, model: WanTransformer, name: str) -> list[Applied]:
+        """The LoRA that lets previews do with few steps, put onto an expert."""
+        wanted = find_loras(self.project, self.settings.preview_lora or "none").get(name, [])
+        return [apply(model, load_lora(worn.path, name), worn.strength) for worn in wanted]
+
+    @contextmanager
+    def _few_steps(self, model: WanTransformer, name: str) -> Iterator[None]:
+        applied = self._apply_few_steps(model, name)
+        try:
+            yield
+        finally:
+            for one in reversed(applied):
+                one.lora.remove(model)
+            for parameter in self.learner.lora.parameters():  # under another LoRA they were frozen
+                parameter.requires_grad_(True)
 
     # On disk
 

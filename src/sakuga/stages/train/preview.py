@@ -1,21 +1,22 @@
 """Previews: videos of a prompt file's prompts, made with the LoRA as it is at a step, with the same noise each time."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...core import store
-from ...core.family import NEGATIVE_PROMPT
+from ...core.family import FEW_STEPS, NEGATIVE_PROMPT
 from ...core.files import move_into_place
 from ...core.media.clip import write_clip
 from ...core.project import Project, relative_to
 from ...core.prompts import PromptLine, read_prompts
 from ...nn.condition import check_picture
-from ...nn.denoise import Transformer
+from ...nn.denoise import StepReport, Transformer, sample_all
 from ...nn.parts import Parts
-from ...nn.render import Request, latents_of, pictures_of, sized
+from ...nn.render import Request, pictures_of, sampling_of, sized
 
 
 class Experts:
@@ -29,10 +30,15 @@ class Experts:
 
 
 class Previews:
-    """The prompts of a run, encoded once. `make` writes their videos and their rows."""
+    """The prompts of a run, encoded once. `make` writes their videos and their rows.
 
-    def __init__(self, project: Project, prompts: str | None, parts: Parts, size: tuple[int, int, int]) -> None:
-        self.project, self.parts, self.size = project, parts, size
+    With `few` they are sampled as models taught to need few steps are: they wear a LoRA that teaches it.
+    """
+
+    def __init__(
+        self, project: Project, prompts: str | None, parts: Parts, size: tuple[int, int, int], few: bool = False
+    ) -> None:
+        self.project, self.parts, self.size, self.few = project, parts, size, FEW_STEPS if few else None
         self.lines = read_prompts(project.folder / prompts) if prompts else []
         for line in self.lines:
             check_picture(project.member, line.image)
@@ -42,16 +48,20 @@ class Previews:
         parts.release()
 
     def make(self, run: int, folder: Path, step: int, experts: Experts) -> list[Path]:
-        """The videos of step `step`, written to `folder`/previews."""
+        """The videos of step `step`, written to `folder`/previews, each with what the first expert left to the second."""
+        first = self.parts.member.experts[0].name
+        estimates: list[dict[str, Tensor]] = [{} for _ in self.requests]  # the last of each expert
+        samplings = [
+            sampling_of(self.parts.member, request, self.parts.device, partial(_keep, seen))
+            for request, seen in zip(self.requests, estimates, strict=True)
+        ]
+        sample_all(samplings, experts)
         made = []
-        for number, (line, request) in enumerate(zip(self.lines, self.requests, strict=True)):
-            latents = latents_of(self.parts.member, experts, request, self.parts.device)
-            frames = pictures_of(self.parts.vae(), latents)
+        for number, (line, sampling, seen) in enumerate(zip(self.lines, samplings, estimates, strict=True)):
             path = folder / "previews" / f"{step:06d}-{experts.name}-{number + 1:02d}.mp4"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".tmp")
-            write_clip(temporary, iter(frames), self.parts.member.fps)
-            move_into_place(temporary, path)
+            self._write(path, sampling.x_BCFHW)
+            if len(seen) > 1:
+                self._write(path.with_name(f"{path.stem}-handover.mp4"), seen[first])
             row = {"run": run, "expert": experts.name, "step": step, "prompt": number, "text": line.text}
             row["file"] = relative_to(path, self.project.folder)
             store.insert(self.project.db, "preview", row, replace=True)
@@ -60,13 +70,26 @@ class Previews:
             self.parts.release()
         return made
 
+    def _write(self, path: Path, latents_BCFHW: Tensor) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        write_clip(temporary, iter(pictures_of(self.parts.vae(), latents_BCFHW)), self.parts.member.fps)
+        move_into_place(temporary, path)
+
     def _request(self, line: PromptLine) -> Request:
         width, height, frames = self.size
         size, condition = sized(self.parts, line.image, (line.width, line.height, line.frames), (width, height, frames))
         words = self.encoded[line.text], self.encoded[line.negative or NEGATIVE_PROMPT]
         seed = line.seed if line.seed is not None else 1
-        experts = self.parts.member.experts
-        guidance = None if line.guidance is None else {e.name: line.guidance for e in experts}
+        few, experts = self.few, self.parts.member.experts
+        scale = few.guidance if few and line.guidance is None else line.guidance
+        steps, shift = (few.steps, few.shift) if few else (None, None)
         return Request(
-            *words, *size, seed=seed, steps=line.steps, shift=line.shift, guidance=guidance, condition=condition
-        )
+            *words, *size, seed=seed, steps=line.steps or steps, shift=line.shift or shift,
+            guidance=None if scale is None else {e.name: scale for e in experts},
+            sampler=few.sampler if few else "unipc", condition=condition,
+        )  # fmt: skip
+
+
+def _keep(estimates: dict[str, Tensor], report: StepReport) -> None:
+    estimates[report.expert] = report.x0_BCFHW
