@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from glob import escape as glob_escape
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .core.errors import SakugaError, nearest
 from .core.files import resolved
@@ -30,6 +30,7 @@ from .core.prompts import read_prompts as read_prompts
 from .core.settings import Settings, change, parse
 
 if TYPE_CHECKING:
+    from .core.control import Training
     from .core.coverage.counts import Coverage
     from .core.covered import Disagreement
     from .core.made import Made
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .stages.enhance import Enhanced
     from .stages.generate import Video
     from .stages.loras import Written
+    from .stages.pack import Packed, Unpacked
     from .stages.plan import Plan
     from .stages.publish import Published
     from .stages.repeats import Part
@@ -625,6 +627,58 @@ def suspects(
             expert = test_captions(project, chosen, expert, progress or Silent())
         found = [] if run else told.suspects_of_captions(project, expert)
         return found or told.suspects_of_training(project, run, expert)
+
+
+def stop(project: Project, run: str | None = None, *, wait: bool = False) -> "Training":
+    """Ask the training that another process does to save and end after the step in hand; `wait` until it has."""
+    return _ask(project, "stop", run, wait)
+
+
+def save(project: Project, run: str | None = None, *, wait: bool = False) -> "Training":
+    """Ask the training that another process does for a checkpoint after the step in hand; `wait` until it is there."""
+    return _ask(project, "save", run, wait)
+
+
+def _ask(project: Project, wish: Literal["stop", "save"], run: str | None, waits: bool) -> "Training":
+    from .core import control
+
+    training, request = control.ask(project, wish, run)
+    if waits:
+        control.wait(project, training, wish, request)
+    return training
+
+
+def pack(
+    project: Project, out: Path | str | None = None, *, run: str | None = None, with_models: bool = False,
+    with_clips: bool = False, progress: Progress | None = None,
+) -> "Packed":  # fmt: skip
+    """Encode what is missing, and write all that training needs elsewhere to one archive; films and clips stay.
+
+    With `run` only that run goes, to come home into the project that it left.
+    """
+    from .stages.pack import pack as leave
+    from .stages.pack import pack_run
+
+    path = Path(out or f"{project.name}{f'-{run}' if run else ''}.tar").absolute()
+    with project.writing("pack"):
+        if run is not None:
+            return pack_run(project, run, path, progress or Silent())
+        _encoded(project, project.settings.cache.device, progress)
+        return leave(project, path, with_models, with_clips, progress or Silent())
+
+
+def unpack(
+    file: Path | str, folder: Path | str | None = None, *, models: Path | str | None = None,
+    progress: Progress | None = None,
+) -> "Unpacked":  # fmt: skip
+    """Unpack what `pack` wrote: a project into a new folder, a run into the project it left (`folder`, or here).
+
+    `models` is where this machine has model files; the result says which of them are missing.
+    """
+    from .stages.pack import unpack as run
+
+    place, weights = Path(folder) if folder else None, Path(models) if models else None
+    return run(Path(file), place, weights, progress or Silent())
 
 
 def generate(

@@ -4,13 +4,28 @@ Each reads its options, makes one call of `sakuga.api`, and shows what came of i
 command runs.
 """
 
-from . import dataset, enhance, footage, interop, lint, lora, made, models, project, review, suspects, training  # noqa: F401 (importing registers the commands)
+from . import (  # noqa: F401 (importing registers the commands)
+    control,
+    dataset,
+    enhance,
+    footage,
+    interop,
+    lint,
+    lora,
+    made,
+    models,
+    project,
+    review,
+    suspects,
+    training,
+)  # fmt: skip
 from .base import app
 
 JOURNEY = (
     "new", "add", "shots", "pick", "export", "retouch", "adopt", "caption", "lint", "coverage", "opinion",
-    "review", "captions", "tag", "check", "plan", "cache", "train", "suspects", "enhance", "generate", "show", "publish", "lora",
-    "import", "export-config", "status", "sigmas", "models", "doctor", "drops", "restore", "set", "settings", "demo",
+    "review", "captions", "tag", "check", "plan", "cache", "train", "stop", "save", "suspects", "enhance", "generate",
+    "show", "publish", "lora", "import", "export-config", "pack", "unpack", "status", "sigmas", "models", "doctor",
+    "drops", "restore", "set", "settings", "demo",
 )  # fmt: skip
 
 # Help lists the commands in the order of the journey.

@@ -51,6 +51,28 @@ def status(*, common: Common = HERE) -> None:
     for run in found["runs"]:
         experts = ", ".join(f"{e['expert']} {e['steps_done']}/{e['steps']}" for e in run["experts"])
         show.say(f"{run['name']}: {run['state']} ({experts})")
+    if found["training"] is not None:
+        show.table(("training now", ""), _training(found["training"]))
+
+
+def _training(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the training at work says of itself, a line for each thing that it says."""
+    live, saved = told["live"] or {}, told["checkpoint"]
+    corrected = "" if live.get("corrected") is None else f", corrected {live['corrected']:.4f}"
+    pace = None if not live.get("seconds_per_step") else show.pace(1 / live["seconds_per_step"], "steps")
+    lines = {
+        "run": f"{told['run']} (process {told['pid']} on {told['host']})",
+        "step": f"{live['step']} of {live['total']} of {live['expert']}" if live else None,
+        "loss": None if live.get("loss") is None else f"{live['loss']:.4f}{corrected}",
+        "rate": None if live.get("learning_rate") is None else f"{live['learning_rate']:.3g}",
+        "speed": pace,
+        "time left": None if live.get("seconds_left") is None else show.duration(live["seconds_left"]),
+        "memory": None if live.get("memory") is None else show.size(live["memory"]),
+        "samples": ", ".join(f"{expert} {count:,}" for expert, count in told["samples"].items()),
+        "checkpoint": f"step {saved['step']} of {saved['expert']}: {saved['file']}" if saved else "none yet",
+        "in hand": live.get("note"),
+    }
+    return [(name, text) for name, text in lines.items() if text]
 
 
 def _few(names: list[str], most: int = 2) -> str:

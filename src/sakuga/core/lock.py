@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from . import store
 from .errors import SakugaError
@@ -43,7 +44,8 @@ def hold(path: Path, command: str) -> Iterator[str]:
         heart.join()
         _held.discard(token)
         db = store.connect(path)
-        db.execute("DELETE FROM lock WHERE token = ?", (token,))
+        with suppress(sqlite3.OperationalError):  # on a full disk the row stays; it is seen to be nobody's
+            db.execute("DELETE FROM lock WHERE token = ?", (token,))
         db.close()
 
 
@@ -51,10 +53,9 @@ def _take(path: Path, command: str, token: str) -> None:
     db, now, host = store.connect(path), time.time(), socket.gethostname()
     try:
         with store.transaction(db):
-            held = db.execute("SELECT * FROM lock").fetchone()
-            silent = 0.0 if held is None else now - held["heartbeat"]
-            lives = _lives(held["pid"], held["token"]) if held is not None and held["host"] == host else None
-            if held is not None and (lives or (lives is None and silent < STALE_SECONDS)):
+            held = holder(db)
+            if held is not None:
+                silent = now - held["heartbeat"]
                 sign = f", which has given no sign for {silent:.0f} s" if silent >= STALE_SECONDS else ""
                 raise SakugaError(
                     f"`sakuga {held['command']}` is at work on this project (process {held['pid']} on {held['host']}"
@@ -64,6 +65,16 @@ def _take(path: Path, command: str, token: str) -> None:
             store.insert(db, "lock", row | {"started": now, "heartbeat": now}, replace=True)
     finally:
         db.close()
+
+
+def holder(db: sqlite3.Connection) -> dict[str, Any] | None:
+    """The row of the lock where its holder lives, as far as can be told; None where nobody holds it."""
+    held = db.execute("SELECT * FROM lock").fetchone()
+    if held is None:
+        return None
+    lives = _lives(held["pid"], held["token"]) if held["host"] == socket.gethostname() else None
+    there = time.time() - held["heartbeat"] < STALE_SECONDS if lives is None else lives
+    return dict(held) if there else None
 
 
 def _lives(pid: int, token: str) -> bool | None:

@@ -133,10 +133,14 @@ def content_hash(project: Project, path: Path) -> str:
     """What a model's file or folder contains, as one hash; files are read once and remembered by size and time."""
     if path.is_file():
         return project.sha256(path)
-    found = (p for p in path.rglob("*") if p.suffix in _CONTENT and p.is_file())
+    return fingerprint({p.relative_to(path).as_posix(): project.sha256(p) for p in content_files(path)})
+
+
+def content_files(folder: Path) -> list[Path]:
+    """The files that make a model's folder what it is."""
+    found = (p for p in folder.rglob("*") if p.suffix in _CONTENT and p.is_file())
     # what begins with a dot is a downloader's own bookkeeping
-    inside = sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
-    return fingerprint({p.relative_to(path).as_posix(): project.sha256(p) for p in inside})
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def missing(project: Project) -> list[ModelFile]:

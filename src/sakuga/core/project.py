@@ -111,11 +111,21 @@ class Project:
             if known and (known[0]["size"], known[0]["mtime"]) == (stat.st_size, stat.st_mtime_ns):
                 return str(known[0]["sha256"])
             sha256 = files.file_sha256(path)
+        except FileNotFoundError as error:
+            if (stayed := self._away(path)) is not None:
+                return stayed
+            raise SakugaError(f"{path} cannot be read: {error.strerror}") from error
         except OSError as error:
             raise SakugaError(f"{path} cannot be read: {error.strerror}") from error
         row = {"path": str(path), "size": stat.st_size, "mtime": stat.st_mtime_ns, "sha256": sha256}
         store.insert(self.db, "file_hash", row, replace=True)
         return sha256
+
+    def _away(self, path: Path) -> str | None:
+        """What a file held that stayed where this project was packed; None of one that was to be here."""
+        inside = relative_to(path, self.folder) or path.as_posix()
+        found = self.rows("SELECT sha256 FROM away WHERE path = ?", inside)
+        return str(found[0]["sha256"]) if found else None
 
 
 def _resolved(folder: Path | str) -> Path:

@@ -1,9 +1,12 @@
 """Reading trainings back from the store: which run, which checkpoint."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from . import store
 from .errors import SakugaError, nearest
 from .project import Project
 
@@ -60,3 +63,10 @@ def checkpoints(project: Project, run: str | None, step: int | None = None) -> l
         shape = {key: r[key] for key in ("expert", "step", "steps", "rank", "alpha", "t_min", "t_max", "sha256")}
         found.append(Checkpoint(run=row["name"], path=path, **shape))
     return found
+
+
+def note_use(project: Project, by: Literal["publish", "generate"], sums: Iterable[str]) -> None:
+    """Files of these sha256 were published, or videos made with them: checkpoints among them are kept."""
+    query = "SELECT DISTINCT sha256 FROM checkpoint WHERE sha256 IN (SELECT value FROM json_each(?))"
+    for row in project.rows(query, json.dumps(sorted(set(sums)))):
+        store.insert(project.db, "checkpoint_use", {"sha256": row["sha256"], "by": by}, replace=True)

@@ -235,7 +235,12 @@ CREATE INDEX item_fit_source ON item_fit (source);
 -- what a model's loss on an item is with its own caption, and on the mean with those of others: same noise, same level
 CREATE TABLE caption_test (
   item TEXT NOT NULL, expert TEXT NOT NULL, level INTEGER NOT NULL, t REAL NOT NULL, caption TEXT NOT NULL, latent TEXT NOT NULL,
-  own REAL NOT NULL, others REAL NOT NULL, PRIMARY KEY (item, expert, level)) WITHOUT ROWID
+  own REAL NOT NULL, others REAL NOT NULL, PRIMARY KEY (item, expert, level)) WITHOUT ROWID;
+ALTER TABLE run ADD COLUMN token TEXT; -- of the lock under which it is being trained, or was last
+CREATE TABLE checkpoint_use (
+  sha256 TEXT NOT NULL, by TEXT NOT NULL CHECK (by IN ('publish', 'generate')), PRIMARY KEY (sha256, by)) WITHOUT ROWID;
+-- files that stayed where this project was packed: what they hold, as long as they are not here
+CREATE TABLE away (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3, _v4)

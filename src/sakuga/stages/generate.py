@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import __version__
-from ..core import models
+from ..core import models, runs
 from ..core.cost import forward_bytes
 from ..core.errors import SakugaError
 from ..core.family import FEW_STEPS, NEGATIVE_3D, NEGATIVE_PROMPT, Member
@@ -229,6 +229,7 @@ def _recipe(
         Lora(expert=expert, file=str(one.path), sha256=project.sha256(one.path), strength=one.strength)
         for expert, files in loras.items() for one in files
     ]  # fmt: skip
+    runs.note_use(project, "generate", (lora.sha256 for lora in worn))
     return Made(
         version=__version__, model=member.name, prompt=line.text, negative=negative_of(settings), seed=request.seed,
         width=request.width, height=request.height, frames=request.frames, steps=len(take.sampling.experts),

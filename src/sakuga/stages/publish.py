@@ -57,6 +57,7 @@ def publish(project: Project, settings: PublishSettings, progress: Progress | No
             link(path, shelf)
         made.append(Published(path, checkpoint.expert, checkpoint.step, len(lora.tensors), hashes(path)))
         progress.advance(1, path.name)
+    runs.note_use(project, "publish", (checkpoint.sha256 for checkpoint in chosen))
     return made
 
 

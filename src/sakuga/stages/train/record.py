@@ -1,7 +1,11 @@
 """A run in the store: one row, one for each expert, and what hangs on them."""
 
+import errno
 import json
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,9 @@ from ...core.project import Project, relative_to
 from ...core.settings import TrainSettings, parse_train
 
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
+# A file system without room, or that has become one that is only read, says one of these.
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_STORE_FAULTS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,8 @@ def open_run(project: Project, settings: TrainSettings, weights: dict[str, str])
         )
     if json.loads(row["weights"]) != weights:
         raise SakugaError(f"run {name} was begun on other model files; bring them back, or give a new --name")
-    store_settings = settings.model_dump_json()
-    project.db.execute(
-        "UPDATE run SET state = ?, ended = NULL, settings = ? WHERE id = ?", (RUNNING, store_settings, row["id"])
-    )
+    begun = RUNNING, settings.model_dump_json(), project.db.token, row["id"]
+    project.db.execute("UPDATE run SET state = ?, ended = NULL, settings = ?, token = ? WHERE id = ?", begun)
     return RunRow(row["id"], name, folder, settings, new=False)
 
 
@@ -68,6 +73,7 @@ def _next_name(project: Project, settings: TrainSettings) -> str:
 def _begin(project: Project, name: str, folder: Path, settings: TrainSettings, weights: dict[str, str]) -> RunRow:
     row = {"name": name, "model": project.member.name, "seed": settings.seed, "settings": settings.model_dump_json()}
     row |= {"weights": json.dumps(weights, sort_keys=True), "state": RUNNING, "started": time.time()}
+    row["token"] = project.db.token
     folder.mkdir(parents=True, exist_ok=True)
     recipe = project.settings.model_dump(mode="json") | {"train": settings.model_dump(mode="json")}
     write_atomic(folder / "recipe.json", json.dumps(recipe, indent=2, ensure_ascii=False))
@@ -107,8 +113,33 @@ def note_checkpoint(project: Project, run_expert: int, step: int, path: Path) ->
     with store.transaction(project.db):
         mark = {"sha256": file_sha256(path), "made": time.time()}
         store.insert(project.db, "checkpoint", row | mark, replace=True)
+        project.db.execute(
+            "DELETE FROM trash WHERE path = ?", (row["file"],)
+        )  # one of the same step may have gone before
         project.db.execute("UPDATE run_expert SET steps_done = ? WHERE id = ?", (step, run_expert))
 
 
+@contextmanager
+def on_a_full_disk(run: RunRow) -> Iterator[None]:
+    """Turn what a disk without room does to a training into one sentence."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        if not _of_the_disk(error):
+            raise
+        raise SakugaError(
+            f"the disk of {run.folder} takes no more ({getattr(error, 'strerror', None) or error}); what {run.name} had saved is "
+            "whole: make room or mend it, then run the same command again"
+        ) from error
+
+
+def _of_the_disk(error: OSError | sqlite3.Error) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _STORE_FAULTS  # without what extends the code
+    return error.errno in _DISK_FAULTS
+
+
 def end_run(project: Project, run: RunRow, state: str) -> None:
-    project.db.execute("UPDATE run SET state = ?, ended = ? WHERE id = ?", (state, time.time(), run.id))
+    """Note how a training ended. On a full disk that goes unsaid: who asks sees that nobody holds the project."""
+    with suppress(sqlite3.OperationalError):
+        project.db.execute("UPDATE run SET state = ?, ended = ? WHERE id = ?", (state, time.time(), run.id))
