@@ -596,13 +596,27 @@ def train(
     project: Project, *, progress: Progress | None = None, on_step: "Callable[[StepReport], None] | None" = None,
     should_stop: Callable[[], bool] = lambda: False, **settings: Any,
 ) -> "Run":  # fmt: skip
-    """Plan, encode what is missing, and train; a run that was stopped goes on where it stopped."""
+    """Plan, encode what is missing, and train; a run that was stopped goes on where it stopped.
+
+    In a process that `torchrun` started it is one of several, and all but the first only compute.
+    """
+    from .nn import world as several
+
     chosen = change(project.settings.train, settings)
+    world, device = several.join(chosen.device)
+    chosen = chosen.model_copy(update={"device": device})
+    if not world.leads:
+        from .stages.train import Run
+        from .stages.train.hands import help_out
+
+        setup = help_out(project, device, world)
+        world.close()
+        return Run(setup.name, setup.folder, helped=True) if setup else Run("", project.folder, helped=True)
     with project.writing("train"):
         _encoded(project, chosen.device, progress)
         from .stages.train import train as run
 
-        return run(project, chosen, progress, on_step or (lambda report: None), should_stop)
+        return run(project, chosen, progress, on_step or (lambda report: None), should_stop, world)
 
 
 def suspects(

@@ -16,7 +16,7 @@ from sakuga.cli import commands
 from sakuga.core.project import Project
 from sakuga.core.settings import describe
 from sakuga.nn.parts import Parts
-from sakuga.stages.train.loop import _Training
+from sakuga.stages.train.loop import _Turn
 
 Sakuga = Callable[..., str]
 
@@ -339,15 +339,15 @@ def test_an_interrupt_finishes_the_step_and_saves(
     cached: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sakuga: Sakuga
 ) -> None:
     arguments = ["train", "--steps", "4", "--rank", "4", "-p", str(cached.folder), "--json"]
-    step = _Training._step
+    step = _Turn._step
 
-    def interrupted(self: _Training, number: int) -> Any:
-        if number == 3:
+    def interrupted(self: _Turn, loaded: Any, loader: Any) -> Any:
+        if loaded.number == 3:
             signal.raise_signal(signal.SIGINT)
-        return step(self, number)
+        return step(self, loaded, loader)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Training, "_step", interrupted)
+        patch.setattr(_Turn, "_step", interrupted)
         assert cli.run(arguments) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["stopped"] and "finishing this step, then saving" in err

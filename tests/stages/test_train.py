@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sakuga import api
+from sakuga.core import control
 from sakuga.core.dataset import encoded_samples, latent_file, text_file
 from sakuga.core.errors import SakugaError
 from sakuga.core.files import file_sha256
@@ -30,7 +31,7 @@ from sakuga.nn.parts import Parts
 from sakuga.nn.text import pad_text
 from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.weights import load_transformer
-from sakuga.stages.train import Run, loop, record
+from sakuga.stages.train import Run, StepReport, loop, record
 from sakuga.stages.train.data import Draw, Schedule, level_at, load, together
 from sakuga.stages.train.state import load_state, state_path
 from sakuga.stages.train.step import Learner
@@ -618,3 +619,30 @@ def test_a_dataset_that_is_all_held_out_is_a_sentence(cached: Project) -> None:
     cached.db.execute("UPDATE sample SET held_out = 1")
     with pytest.raises(SakugaError, match="every sample is held out; lower plan.holdout or add items"):
         loop.train(cached, TrainSettings())
+
+
+def test_it_saves_and_stops_when_another_asks(cached: Project) -> None:
+    live: list[control.Live | None] = []
+
+    def ask(report: StepReport) -> None:
+        with Project(cached.folder) as other:
+            live.append(control.read_live(cached.folder / "runs" / "r"))
+            if report.step in (2, 4):
+                control.ask(other, "save" if report.step == 2 else "stop")
+
+    run = train(cached, steps=9, on_step=ask, save_every=9)
+    assert run.stopped and len(run.losses["full"]) == 4
+    assert [row["step"] for row in cached.rows("SELECT step FROM checkpoint ORDER BY step")] == [2, 4]
+    first = live[0]
+    assert first is not None and (first.expert, first.step, first.total) == ("full", 1, 9)
+    assert first.loss == pytest.approx(run.losses["full"][0]) and first.seconds_left
+    assert not [path for path in run.folder.iterdir() if control.is_passing(path.name)]
+    assert len(train(cached, steps=9).losses["full"]) == 5
+
+
+def test_old_checkpoints_go_and_time_saves_too(cached: Project) -> None:
+    train(cached, steps=6, save_every=1, keep=1, keep_every=4, validate_every=9)
+    steps = [row["step"] for row in cached.rows("SELECT step FROM checkpoint ORDER BY step")]
+    assert steps == [4, 6] and len(list((cached.folder / "runs" / "r" / "checkpoints").iterdir())) == 2
+    train(cached, name="timed", steps=3, save_every=9, save_minutes=1e-9)
+    assert len(cached.rows("SELECT 1 FROM checkpoint JOIN run_expert ON id = run_expert WHERE run = 2")) == 3

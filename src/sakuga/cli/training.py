@@ -27,6 +27,8 @@ def train(*, settings: Annotated[s.TrainSettings | None, Options] = None, common
         run = api.train(
             project, progress=progress, on_step=stop.stepped, should_stop=stop.asked.is_set, **s.given(settings)
         )
+    if run.helped:
+        return
     if common.json:
         losses = {name: {"first": ls[0], "last": ls[-1], "steps": len(ls)} for name, ls in run.losses.items() if ls}
         files = {name: str(path) for name, path in run.checkpoints.items()}

@@ -13,6 +13,7 @@ from types import TracebackType
 import torch
 
 from ...core.family import Member
+from ...nn.world import ALONE, World, shared_out
 from .data import Batch, Draw, Schedule, load, together
 
 AHEAD = 2  # steps that wait ready, beside those that are being read
@@ -20,7 +21,7 @@ AHEAD = 2  # steps that wait ready, beside those that are being read
 
 @dataclass(frozen=True)
 class Loaded:
-    """A step's draws, and their tensors: batches that are computed at once, with their places among the draws."""
+    """A step's draws, and the tensors of those that this process computes: batches, with their places among the draws."""
 
     number: int
     draws: list[Draw]
@@ -34,8 +35,10 @@ class Loader:
     """
 
     def __init__(
-        self, schedule: Schedule, member: Member, folder: Path, device: torch.device, *, batch: int, threads: int
-    ) -> None:
+        self, schedule: Schedule, member: Member, folder: Path, device: torch.device, *, batch: int, threads: int,
+        world: World = ALONE,
+    ) -> None:  # fmt: skip
+        self.world = world
         self.schedule, self.member, self.folder = schedule, member, folder
         self.pinned, self.batch, self.threads = device.type == "cuda", batch, threads
         self._pool = ThreadPoolExecutor(threads, "loader")
@@ -62,10 +65,22 @@ class Loader:
     def load(self, draws: list[Draw], number: int) -> Loaded:
         """Draws of a step, read now."""
         batches = []
-        for places in together(draws, self.batch, cap=self.batch if self.smaller else None):
+        for places in self._mine(draws, together(draws, self.batch, cap=self.batch if self.smaller else None)):
             batch = load([draws[place] for place in places], self.member, self.folder)
             batches.append((places, batch.pinned() if self.pinned else batch))
         return Loaded(number, draws, batches)
+
+    def _mine(self, draws: list[Draw], batches: list[list[int]]) -> list[list[int]]:
+        """What of a step this process computes: shared out by tokens."""
+        if self.world.size == 1:
+            return batches
+
+        def tokens(places: list[int]) -> int:
+            s = draws[places[0]].sample
+            return len(places) * self.member.tokens(s.width, s.height, s.frames)
+
+        takers = shared_out([tokens(places) for places in batches], self.world.size)
+        return [places for places, taker in zip(batches, takers, strict=True) if taker == self.world.rank]
 
     def __enter__(self) -> "Loader":
         return self

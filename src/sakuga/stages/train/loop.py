@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ...core import models, store
+from ...core.control import Control, Live
 from ...core.cost import GB, step_memory
 from ...core.dataset import Encoded, encoded_samples
 from ...core.errors import SakugaError
@@ -28,9 +29,12 @@ from ...nn.lora_start import start_from
 from ...nn.optimizers import rate_of
 from ...nn.parts import Parts
 from ...nn.transformer import WanTransformer
+from ...nn.world import ALONE, World
 from . import record
 from .curves import Curves
 from .data import Draw, Schedule, load
+from .hands import Setup, Turn
+from .keep import tidy
 from .loader import Loaded, Loader
 from .measure import validate, validation_draws
 from .preview import Experts, Previews
@@ -58,11 +62,12 @@ class StepReport:
 
 @dataclass
 class Run:
-    """What one call of `train` did."""
+    """What one call of `train` did. Where it only `helped`, another process of the training tells."""
 
     name: str
     folder: Path
     stopped: bool = False
+    helped: bool = False
     checkpoints: dict[str, Path] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)
     validation: dict[str, dict[int, float]] = field(default_factory=dict)
@@ -80,6 +85,7 @@ class Seams:
 def train(
     project: Project, settings: TrainSettings, progress: Progress | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None, should_stop: Callable[[], bool] = lambda: False,
+    world: World = ALONE,
 ) -> Run:  # fmt: skip
     """Train a LoRA for each expert that the settings ask for; samples must be cached. The caller holds the lock.
 
@@ -103,15 +109,20 @@ def train(
     previews = Previews(project, settings.prompts, parts, largest, few=settings.preview_lora is not None)
     run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
     result = Run(run.name, run.folder)
+    world.tell(Setup(run.name, run.folder, run.settings, samples))
     state = record.STOPPED
+    control = Control(run.folder, project.db.token)
     try:
-        for name, last in turns({name: schedule.steps for name, schedule in schedules.items()}, settings.turns):
-            # without a name of its own, so that one expert's model is gone before the next is loaded
-            _Turn(project, run, schedules[name], samples, parts, previews, seams, result).go(last)
-            if result.stopped:
-                break
+        with record.on_a_full_disk(run):
+            for name, last in turns({name: schedule.steps for name, schedule in schedules.items()}, settings.turns):
+                # without a name of its own, so that one expert's model is gone before the next is loaded
+                _Turn(project, run, schedules[name], samples, parts, previews, seams, result, control, world).go(last)
+                if result.stopped:
+                    break
         state = record.STOPPED if result.stopped else record.DONE
+        world.tell(None)  # the hands may go; after an error `torchrun` ends them
     finally:
+        control.close()
         record.end_run(project, run, state)
     return result
 
@@ -155,14 +166,16 @@ class _Turn:
 
     def __init__(
         self, project: Project, run: record.RunRow, schedule: Schedule, samples: list[Encoded], parts: Parts,
-        previews: Previews, seams: Seams, result: Run,
+        previews: Previews, seams: Seams, result: Run, control: Control, world: World,
     ) -> None:  # fmt: skip
+        self.control, self.world = control, world
         self.project, self.run, self.schedule, self.parts, self.previews = project, run, schedule, parts, previews
         self.expert = schedule.expert
         self.settings, self.seams, self.result = schedule.settings, seams, result
         self.validation = validation_draws(samples, run.settings, self.expert, parts.member)
         self.row = record.open_expert(project, run, self.expert, schedule.steps)
         self.failed: list[int] = []  # steps in a row that gave no number
+        self.saved = time.monotonic()
         self.worn = True  # whether the other expert wears its LoRA in previews
 
     def go(self, last: int) -> None:
@@ -170,8 +183,10 @@ class _Turn:
         if saved and saved[0] >= last and self._measured(saved[0]):
             self.result.checkpoints[self.expert.name] = saved[1]  # done before: the model need not be loaded
             return
-        self.learner = Learner(self.parts, self.expert, self.settings, self.seams.progress.say)
+        self.learner = Learner(self.parts, self.expert, self.settings, self.seams.progress.say, self.world)
         done = self._begin()
+        self.world.tell(Turn(self.expert.name, done, last))
+        self.learner.hand_out()
         self.seams.progress.start(f"train {self.expert.name}", max(0, last - done), "steps")
         with self._curves(done) as self.curves, self._loader() as loader, Writer() as self.writer:
             if not self._measured(done):
@@ -180,16 +195,24 @@ class _Turn:
             self.expected = expected_of(self.project, self.row, done)
             self._rehearse(loader)
             for loaded in loader.steps(done + 1, last):
+                self.world.tell(loaded.number)
                 report = self._step(loaded, loader)
                 self.writer.check()
-                stopping = self.seams.should_stop()
-                if stopping or self._due(report.step, self.settings.save_every) or report.step == last:
+                stopping = self.seams.should_stop() or self.control.stop_asked
+                if stopping or report.step == last or self._save_due(report.step):
                     self._save(report.step)
                 self._measure(report.step)
                 if stopping and report.step < self.schedule.steps:
                     self.result.stopped = True
                     break
+        self.world.tell(None)  # the turn is over
         self.learner.close()
+
+    def _save_due(self, number: int) -> bool:
+        """By steps, by minutes, or because somebody asked."""
+        minutes = self.settings.save_minutes
+        late = minutes is not None and time.monotonic() - self.saved >= 60 * minutes
+        return self.control.save_asked or late or self._due(number, self.settings.save_every)
 
     def _due(self, number: int, every: int) -> bool:
         return number == self.schedule.steps or number % every == 0
@@ -202,8 +225,9 @@ class _Turn:
     def _loader(self) -> Loader:
         s = self.settings
         return Loader(
-            self.schedule, self.parts.member, self.project.folder, self.parts.device, batch=s.batch, threads=s.loaders
-        )
+            self.schedule, self.parts.member, self.project.folder, self.parts.device, batch=s.batch, threads=s.loaders,
+            world=self.world,
+        )  # fmt: skip
 
     def _rehearse(self, loader: Loader) -> None:
         """On a card, the largest step first: what does not fit is known at once, and not after hours."""
@@ -229,6 +253,7 @@ class _Turn:
         else:
             self._failed(loaded.draws, stepped, number)
         self.seams.progress.advance(1, self._told(report))
+        self.control.write(self._live(report))
         self.seams.on_step(report)
         return report
 
@@ -238,6 +263,16 @@ class _Turn:
         if self.parts.device.type == "cuda":
             told.append(f"{torch.cuda.max_memory_allocated(self.parts.device) / 1e9:.1f} GB")
         return ", ".join(told)
+
+    def _live(self, report: StepReport) -> Live:
+        """What another terminal is told."""
+        memory = torch.cuda.max_memory_allocated(self.parts.device) if self.parts.device.type == "cuda" else None
+        left = report.seconds * (report.total - report.step)
+        corrected = report.corrected if math.isfinite(report.corrected) else None
+        return Live(
+            report.expert, report.step, report.total, report.loss, corrected, report.learning_rate, report.seconds, left,
+            memory,
+        )  # fmt: skip
 
     def _note(self, draws: Sequence[Draw], stepped: Stepped, report: StepReport) -> None:
         row = {"run_expert": self.row, "step": report.step, "loss": report.loss, "norm": report.norm}
@@ -378,7 +413,13 @@ class _Turn:
             self._write_checkpoint(path, state)
             state.write(state_path(self.run.folder, self.expert.name))
 
-        self.writer.submit(f"step {number} of {self.expert.name}", write, lambda: self._note_checkpoint(number, path))
+        def then() -> None:
+            self._note_checkpoint(number, path)
+            tidy(self.project, self.row, self.settings)
+            self.control.done_saving()
+
+        self.saved = time.monotonic()
+        self.writer.submit(f"step {number} of {self.expert.name}", write, then)
 
     def _checkpoint_path(self, number: int) -> Path:
         return self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"

@@ -20,6 +20,7 @@ from ...nn.optimizers import make_optimizer, set_rates
 from ...nn.parts import Parts
 from ...nn.text import pad_text
 from ...nn.transformer import WanTransformer
+from ...nn.world import ALONE, World
 from .data import Batch
 from .loader import Loaded, Loader
 
@@ -46,7 +47,10 @@ class Stepped:
 class Learner:
     """An expert with its LoRA and its optimizer."""
 
-    def __init__(self, parts: Parts, expert: Expert, settings: TrainSettings, say: Callable[[str], object]) -> None:
+    def __init__(
+        self, parts: Parts, expert: Expert, settings: TrainSettings, say: Callable[[str], object], world: World = ALONE
+    ) -> None:
+        self.world = world
         self.parts, self.expert, self.settings, self.say = parts, expert, settings, say
         self.model: WanTransformer = parts.transformer(expert.name)
         checkpointing = settings.checkpointing
@@ -84,6 +88,7 @@ class Learner:
 
     def _step(self, loaded: Loaded) -> Stepped:
         losses = self._gradients(loaded)
+        self.world.add_up([losses, *self._grown()])
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
         each = torch.cat((losses, norm.detach()[None])).tolist()  # the one wait for the device
         stepped = Stepped(each[:-1], each[-1])
@@ -92,14 +97,36 @@ class Learner:
             if self.ema is not None:
                 self.ema.update()
         self.optimizer.zero_grad(set_to_none=True)
+        self.hand_out()
         return stepped
+
+    def help(self, loaded: Loaded, loader: Loader) -> None:
+        """A hand's part of a step: gradients for the leader, and what it made of them."""
+        losses = self._until_it_fits(loaded, loader, self._gradients)
+        self.world.add_up([losses, *self._grown()])
+        self.optimizer.zero_grad(set_to_none=True)
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Every process has the leader's adapters."""
+        self.world.hand_out(self.lora.parameters())
+
+    def _grown(self) -> list[Tensor]:
+        """The gradients of all parameters; of what this process had no part in, zeros. Alone there is nothing to add."""
+        if self.world.size == 1:
+            return []
+        for parameter in self.lora.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in self.lora.parameters() if parameter.grad is not None]
 
     def _gradients(self, loaded: Loaded) -> Tensor:
         """The squared error of each draw; the gradient of their weighted mean loss is in the parameters."""
         errors = torch.zeros(len(loaded.draws), device=self.parts.device)
-        for part, (places, batch) in enumerate(loaded.batches):
+        for places, batch in loaded.batches:
             if self.settings.dropout:
-                torch.manual_seed(flow.key_seed("dropout", self.settings.seed, self.expert.name, loaded.number, part))
+                key = ("dropout", self.settings.seed, self.expert.name, loaded.number, places[0])
+                torch.manual_seed(flow.key_seed(*key))
             loss_B, error_B = self.losses(batch.to(self.parts.device))
             weights_B = loss_B.new_tensor([loaded.draws[place].sample.weight for place in places])
             ((loss_B * weights_B).sum() / len(loaded.draws)).backward()
