@@ -646,3 +646,17 @@ def test_old_checkpoints_go_and_time_saves_too(cached: Project) -> None:
     assert steps == [4, 6] and len(list((cached.folder / "runs" / "r" / "checkpoints").iterdir())) == 2
     train(cached, name="timed", steps=3, save_every=9, save_minutes=1e-9)
     assert len(cached.rows("SELECT 1 FROM checkpoint JOIN run_expert ON id = run_expert WHERE run = 2")) == 3
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(cached: Project) -> None:
+    train(cached, steps=2, precision="bf16", weights="fp8", should_stop=lambda: True)
+    run = train(cached, steps=2)
+    whole = train(cached, name="whole", steps=2, precision="bf16", weights="fp8")
+    assert run.checkpoints["full"].read_bytes() == whole.checkpoints["full"].read_bytes()
+    plain = json.loads(cached.rows("SELECT settings FROM run WHERE name = 'r'")[0]["settings"])
+    assert (plain["precision"], plain["weights"]) == ("bf16", "fp8")
+    with pytest.raises(SakugaError, match="run r was begun with another precision"):
+        train(cached, steps=2, precision="fp32")
+    train(cached, name="open", steps=1)
+    row = json.loads(cached.rows("SELECT settings FROM run WHERE name = 'open'")[0]["settings"])
+    assert (row["precision"], row["weights"]) == ("fp32", None)

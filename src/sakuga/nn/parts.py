@@ -65,13 +65,18 @@ class Parts:
         role = expert if expert in self.paths else "transformer"
         return self._hold(role, lambda: self._transformer(self.paths[role]))
 
-    def _transformer(self, path: Path) -> WanTransformer:
-        shape, own = self.member.transformer, NAMES[self.dtype]
-        if self.held is None:  # once for all experts: a recipe names one kind
+    def plan(self) -> Held:
+        """How the weights of transformers are held: decided once for all experts, since a recipe names one kind."""
+        if self.held is None:
+            own = NAMES[self.dtype]
             kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
             free = room_for_weights(self.device, self.vram)
-            self.held = plan_weights(shape, self.beside, free, kinds, self.stream)
-        model = load_transformer(shape, path, self.dtype, self.device, self.stored.get("weights"), self.held.streamed)
+            self.held = plan_weights(self.member.transformer, self.beside, free, kinds, self.stream)
+        return self.held
+
+    def _transformer(self, path: Path) -> WanTransformer:
+        held, shape = self.plan(), self.member.transformer
+        model = load_transformer(shape, path, self.dtype, self.device, self.stored.get("weights"), held.streamed)
         if self.compile:
             compile_blocks(model)
         return model
@@ -80,6 +85,12 @@ class Parts:
     def stored(self) -> dict[str, str]:
         """{"weights": kind} where the large weights are not stored as they compute: what a recipe must say."""
         return {} if self.held is None or self.held.kind == NAMES[self.dtype] else {"weights": self.held.kind}
+
+    @property
+    def derived(self) -> dict[str, str]:
+        """The settings of precision and weights as they are here, to be kept by what must go on as it began."""
+        kind = self.plan().kind
+        return {"precision": NAMES[self.dtype]} | ({"weights": kind} if kind != "fp32" else {})
 
     def _vae(self) -> VaeDoor:
         return load_vae(self.member.vae, self.paths["vae"], self.dtype, self.device)

@@ -92,7 +92,7 @@ def train(
     A run that was stopped or killed goes on from its last saved state, bit for bit as if it had not been.
     """
     seams = Seams(progress or Silent(), on_step, should_stop)
-    member = project.member
+    member, settings = project.member, record.as_begun(project, settings)
     _check_first_frame(member, settings)
     experts = [member.expert(name) for name in settings.experts or [e.name for e in member.experts]]
     samples = encoded_samples(project)
@@ -107,6 +107,7 @@ def train(
     parts.beside = max(beside(schedule) for schedule in schedules.values())
     largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
     previews = Previews(project, settings.prompts, parts, largest, few=settings.preview_lora is not None)
+    settings = settings.model_copy(update=parts.derived)
     run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
     result = Run(run.name, run.folder)
     world.tell(Setup(run.name, run.folder, run.settings, samples))

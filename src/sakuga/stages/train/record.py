@@ -22,6 +22,8 @@ RUNNING, DONE, STOPPED = "running", "done", "stopped"
 _DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _STORE_FAULTS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
+DERIVED = ("precision", "weights")  # settings that follow from the machine where nobody sets them
+
 
 @dataclass(frozen=True)
 class RunRow:
@@ -32,6 +34,18 @@ class RunRow:
     folder: Path
     settings: TrainSettings
     new: bool
+
+
+def as_begun(project: Project, settings: TrainSettings) -> TrainSettings:
+    """The settings with what was derived when their run began, in place of what they leave open now: a run that moves to
+    another machine goes on in the precision and with the weights that it had."""
+    name = settings.name or _next_name(project, settings)
+    found = project.rows("SELECT settings FROM run WHERE name = ?", name)
+    if not found:
+        return settings
+    frozen = parse_train(json.loads(found[0]["settings"]), f"run {name}")
+    derived = {key: getattr(frozen, key) for key in DERIVED if getattr(settings, key) is None}
+    return settings.model_copy(update=derived)
 
 
 def open_run(project: Project, settings: TrainSettings, weights: dict[str, str]) -> RunRow:
@@ -64,7 +78,9 @@ def _next_name(project: Project, settings: TrainSettings) -> str:
     """A run that stopped half way goes on when the same settings are given again; else the next free number."""
     if settings.resume:
         for row in project.rows("SELECT name, settings FROM run WHERE state != ? ORDER BY id DESC LIMIT 1", DONE):
-            if parse_train(json.loads(row["settings"]), row["name"]).that_matter() == settings.that_matter():
+            frozen = parse_train(json.loads(row["settings"]), row["name"]).that_matter()
+            asked = settings.that_matter()
+            if all(frozen.get(key) == value or (value is None and key in DERIVED) for key, value in asked.items()):
                 return str(row["name"])
     taken = {row["name"] for row in project.rows("SELECT name FROM run")}
     return next(name for name in (f"run-{n}" for n in range(1, len(taken) + 2)) if name not in taken)
