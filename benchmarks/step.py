@@ -1,29 +1,19 @@
-"""One training step of a LoRA, against its floor on this machine, measured in one run.
+"""What a step is measured against: the matrix work at the GEMM rate of this machine, attention measured alone, random weights.
 
-    python benchmarks/step.py                                                    # tiny, on the CPU, in seconds
-    python benchmarks/step.py --model wan2.1-t2v-14b --size 384 208 45 --memory 80 --device cuda
-
-The floor is the matrix work at the GEMM rate measured here, plus attention measured alone, with the recompute that the
-step does. Weights are random: speed and memory do not depend on their values.
+Random weights serve: speed and memory do not depend on their values. Used by train_step.py and generate.py.
 """
 
-import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import machine
 import torch
 import torch.nn.functional as F
 
 from sakuga.core.cost import Held
-from sakuga.core.family import Member, member
-from sakuga.nn import flow
-from sakuga.nn.device import cap_memory, pick_device, pick_dtype
-from sakuga.nn.lora import inject
+from sakuga.core.family import Member
 from sakuga.nn.parts import NAMES
 from sakuga.nn.quant import KINDS, SCALE, quantise_blocks
 from sakuga.nn.stream import Stream, spread
@@ -108,54 +98,3 @@ def random_model(
     if numbers:
         model.stream = Stream({n: model.blocks[n] for n in numbers}, device)
     return model
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--size", nargs=3, type=int, metavar=("WIDTH", "HEIGHT", "FRAMES"))
-    parser.add_argument("--layers", type=int, help="fewer layers than the model has")
-    parser.add_argument("--rank", type=int, default=32)
-    parser.add_argument("--memory", type=float, help="GB that the card may use, to stand in for a smaller one")
-    parser.add_argument("--device")
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    wan, device = member(options.model), pick_device(options.device)
-    dtype = pick_dtype(None, device)
-    cap_memory(device, options.memory)
-    size = tuple(options.size or (*wan.sizes[0], wan.frames))
-    tokens, layers = wan.tokens(*size), options.layers or wan.transformer.layers
-    recompute = device.type == "cuda"
-
-    model = random_model(wan, layers, device, dtype)
-    model.checkpointing = recompute
-    lora = inject(model, options.rank, options.rank, seed=1)
-    optimizer = torch.optim.AdamW(lora.parameters(), lr=1e-4)
-    latent, noise = (torch.randn(1, *wan.latent_shape(*size), device=device) for _ in range(2))
-    text = torch.randn(1, wan.text.length, wan.text.dim, device=device)
-
-    def step() -> None:
-        velocity = model(
-            flow.noise_latents(latent, noise, 0.7), torch.full((1,), flow.model_time(0.7), device=device), text
-        )
-        flow.flow_loss(velocity, flow.target(latent, noise)).mean().backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    took = seconds(step, device, options.repeats)
-    rate = gemm_rate(tokens, wan, device, dtype, options.repeats)
-    attention = layers * attention_seconds(tokens, wan, device, dtype, recompute, options.repeats)
-    floor = matrix_flop(tokens, wan, layers, recompute) / rate + attention
-    figures = {
-        "model": wan.name, "layers": layers, "size": size, "tokens": tokens, "rank": options.rank,
-        "dtype": str(dtype).removeprefix("torch."), "recompute": recompute,
-        "step_seconds": round(took, 4), "floor_seconds": round(floor, 4), "share_of_floor": round(floor / took, 3),
-        "gemm_gflops": round(rate / 1e9, 1), "attention_seconds": round(attention, 4),
-        "memory_gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 2) if device.type == "cuda" else None,
-    }  # fmt: skip
-    name = f"step-{wan.name}-{device.type}-{'x'.join(map(str, size))}"
-    sys.stdout.write(f"{figures}\n{machine.write(name, figures)}\n")
-
-
-if __name__ == "__main__":
-    main()
