@@ -6,8 +6,8 @@
     python benchmarks/train_step.py device --model wan2.1-t2v-14b --device cuda --weights fp8 --shape 384 208 45
 
 cpu: a training of the tiny model runs as it does for a person: loader, step, rows, curves. After each of its steps the bare
-one is run on the same tensors: forward, backward, AdamW of the same network, nothing else. Then `sakuga train` is started
-on a project whose caches are warm, until its first step is noted.
+is run on the same tensors: forward, backward and torch's AdamW of the same network, nothing else. Then `sakuga train` is
+started on a project whose caches are warm, until its first step is noted.
 
 device: `Learner.step`, as training calls it, on random weights and tensors, held (bf16, fp8, streamed) as training would
 hold them in the memory that the card has or --memory gives it. The floor is the matrix work at the GEMM rate measured in
@@ -97,8 +97,10 @@ class Bare:
         text = pad_text(batch.texts, self.text_length)
         return noised, flow.model_time(batch.t), text, flow.target(batch.latent, batch.noise)
 
-    def step(self, noised: torch.Tensor, t: torch.Tensor, text: torch.Tensor, target: torch.Tensor) -> None:
+    def gradients(self, noised: torch.Tensor, t: torch.Tensor, text: torch.Tensor, target: torch.Tensor) -> None:
         (self.model(noised, t, text) - target).square().mean().backward()
+
+    def update(self) -> None:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -131,9 +133,10 @@ class Watch:
         assert self.loaded is not None
         whole, given = _since(self.begun), self.bare.given(self.loaded)
         begun = _now()
-        self.bare.step(*given)
-        bare = _since(begun)
-        each = {"ours": whole, "learner": self.learner, "bare": bare}
+        self.bare.gradients(*given)
+        gradients = _since(begun)
+        self.bare.update()
+        each = {"ours": whole, "learner": self.learner, "gradients": gradients, "bare": _since(begun)}
         self.rows.append({f"{part}_{clock}": spent for part, clocks in each.items() for clock, spent in clocks.items()})
         self.begun = _now()
 
@@ -169,6 +172,7 @@ def over_bare(folder: Path, steps: int) -> dict[str, Any]:
         "bare_seconds": middle(lambda r: r["bare_wall"]),
         "over_bare_wall": middle(lambda r: r["ours_wall"] / r["bare_wall"]),
         "over_bare_processor": middle(lambda r: r["ours_process"] / r["bare_process"]),
+        "over_forward_backward": middle(lambda r: r["ours_process"] / r["gradients_process"]),
         "learner_over_bare": middle(lambda r: r["learner_thread"] / r["bare_thread"]),
         "logging_share": middle(lambda r: (r["ours_thread"] - r["learner_thread"]) / r["ours_process"]),
         "loader_share": middle(lambda r: (r["ours_process"] - r["ours_thread"]) / r["ours_process"]),

@@ -39,6 +39,8 @@ KNOWN = {
     "automagic": Known("sakuga.nn.automagic.Automagic"),
 }
 
+WAYS = {"fused", "foreach", "differentiable"}  # how AdamW computes: one of them at most
+
 
 def make_optimizer(lora: LoraSet, settings: TrainSettings) -> Optimizer:
     """The optimizer that the settings name, over a LoRA's A and B.
@@ -59,8 +61,8 @@ def make_optimizer(lora: LoraSet, settings: TrainSettings) -> Optimizer:
                 f"{name} has no argument '{key}' (train.optimizer_args){nearest(key, names)}; it takes {', '.join(names)}"
             )
     arguments = {**_ours(settings, taken), **known.usual, **own}
-    if name == "adamw" and "fused" not in own and all(p.is_cuda for p in lora.parameters()):
-        arguments["fused"] = True  # one kernel for all parameters
+    if name == "adamw" and not own.keys() & WAYS:
+        arguments["fused"] = True  # one kernel for all parameters, on a CPU as well: a third of the time
     rate = float(arguments.get("lr", settings.learning_rate))
     try:
         with redirect_stdout(StringIO()):  # Prodigy prints

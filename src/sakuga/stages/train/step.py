@@ -89,10 +89,13 @@ class Learner:
     def _step(self, loaded: Loaded) -> Stepped:
         losses = self._gradients(loaded)
         self.world.add_up([losses, *self._grown()])
-        norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.settings.max_norm)
-        each = torch.cat((losses, norm.detach()[None])).tolist()  # the one wait for the device
+        parameters = self.lora.parameters()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        each = torch.cat((losses, norm[None])).tolist()  # the one wait for the device
         stepped = Stepped(each[:-1], each[-1])
         if stepped.finite:
+            if stepped.norm > self.settings.max_norm:
+                torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.max_norm, norm)
             self.optimizer.step()
             if self.ema is not None:
                 self.ema.update()
