@@ -346,6 +346,7 @@ def device(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     asked |= {"compile": options.compile, "dtype": str(pick_dtype(None, where)).removeprefix("torch.")}
     suffix = [options.weights] * bool(options.weights) + ["compile"] * options.compile
     suffix += [f"stream{options.stream}"] * (options.stream is not None)
+    suffix += ["-".join(f"{memory:g}" for memory in options.memory or ()) + "gb"] * bool(options.memory)
     return "-".join(["train-step", wan.name, where.type, *suffix]), {**asked, "rows": rows}
 
 

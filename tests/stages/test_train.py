@@ -487,6 +487,26 @@ def test_out_of_memory_goes_a_notch_down_and_does_the_step_again(
         torch.testing.assert_close(ours[name].B, layer.B, atol=1e-4, rtol=1e-3)
 
 
+def test_a_model_that_is_opened_again_wears_the_same_adapters(cached: Project) -> None:
+    member, cpu = cached.member, torch.device("cpu")
+    settings = TrainSettings(rank=4, include=("self_attn",), ranks={"self_attn.q": 2}, rslora=True, dropout=0.5)
+    parts = Parts(member, of_project(cached), cpu, torch.float32)
+    said: list[str] = []
+    learner = Learner(parts, member.experts[0], settings, said.append)
+    before = {name: (layer.A, layer.B, layer.scale, layer.dropout) for name, layer in learner.lora.layers.items()}
+    model, known = learner.model, {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
+    assert (
+        learner._stream_more() and learner.model is not model and said[0].startswith("out of memory: the weights of 1")
+    )
+    after = {name: (layer.A, layer.B, layer.scale, layer.dropout) for name, layer in learner.lora.layers.items()}
+    assert before.keys() == after.keys() and len(before) == 4 * member.transformer.layers
+    assert all(one is other for name in before for one, other in zip(before[name][:2], after[name][:2], strict=True))
+    assert all(before[name][2:] == after[name][2:] for name in before)
+    assert {id(p) for p in learner.lora.parameters()} == known
+    assert learner.model.training and all(layer.training for layer in learner.lora.layers.values())
+    learner.close()
+
+
 def test_what_fits_in_no_way_is_a_sentence_and_the_run_can_go_on(
     cached: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

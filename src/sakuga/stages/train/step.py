@@ -200,16 +200,11 @@ class Learner:
         self.parts.release()
         self.model = self.parts.transformer(self.expert.name)
         self.model.checkpointing = checkpointing
-        fresh = inject(
-            self.model, self.settings.rank, float(self.settings.alpha or self.settings.rank), self.settings.seed
-        )
-        for name, layer in fresh.layers.items():  # the optimizer knows these very parameters
-            layer.A, layer.B, layer.alpha = (
-                adapters.layers[name].A,
-                adapters.layers[name].B,
-                adapters.layers[name].alpha,
-            )
-        self.lora = fresh
+        self.lora = self._inject()
+        for name, layer in self.lora.layers.items():  # the optimizer knows these very parameters
+            before = adapters.layers[name]
+            layer.A, layer.B, layer.alpha = before.A, before.B, before.alpha
+        self.model.train()
 
     def close(self) -> None:
         """Take the LoRA off and let go of the model."""
