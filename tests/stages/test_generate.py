@@ -231,7 +231,8 @@ def test_several_loras_each_with_its_strength_live_or_merged(cached: Project) ->
     frames = [
         np.stack([f.to_ndarray(format="rgb24") for f in av.open(str(path)).decode(video=0)]) for path in films[:2]
     ]
-    assert np.abs(frames[0].astype(int) - frames[1]).max() <= 2
+    away = np.abs(frames[0].astype(int) - frames[1])
+    assert away.mean() < 0.05 and away.max() <= 8  # the last bit of a float may turn a coded block
     assert generate(cached, lora=[f"{first}:0.5"], merge=True, precision="bf16").merge_loss > 1e-4  # type: ignore[operator]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import sakuga
 import small
 from sakuga import api
 from sakuga.core.errors import SakugaError
@@ -140,14 +141,14 @@ api.train(api.open_project(sys.argv[1]), on_step=on_step, **json.loads(sys.argv[
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a thing of POSIX")
 def test_a_killed_process_leaves_a_training_that_goes_on(cached: Project, uninterrupted: dict[str, Any]) -> None:
     home = Path(small.__file__).parent
-    tests = os.pathsep.join(map(str, (home, home.parent / "scripts" / "base")))
+    source = Path(sakuga.__file__).parents[1]
+    tests = os.pathsep.join(map(str, (source, home, home.parent / "scripts" / "base")))
     command = [sys.executable, "-c", KILLED, str(cached.folder), json.dumps(SETTINGS)]
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": tests}, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert cached.rows("SELECT command FROM lock") == [{"command": "train"}]
-    assert cached.rows("SELECT state, steps_done FROM run JOIN run_expert ON run = run.id") == [
-        {"state": "running", "steps_done": 2}
-    ]
+    (row,) = cached.rows("SELECT state, steps_done FROM run JOIN run_expert ON run = run.id")
+    assert row["state"] == "running" and row["steps_done"] in (0, 2), "step 2 may have been on its way to the disk"
     train(cached)
     assert what_is_left(cached) == uninterrupted
 
