@@ -680,3 +680,23 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(cached: Project) -> N
     train(cached, name="open", steps=1)
     row = json.loads(cached.rows("SELECT settings FROM run WHERE name = 'open'")[0]["settings"])
     assert (row["precision"], row["weights"]) == ("fp32", None)
+
+
+def test_what_changed_while_it_was_stopped_is_told_and_encoded_alone(cached: Project) -> None:
+    train(cached, steps=3, should_stop=lambda: True)
+    said = Said()
+    train(cached, steps=3, progress=said, should_stop=lambda: True)
+    assert not [words for words in said.words if "since it stopped" in words]
+    item = encoded_samples(cached)[0].item
+    texts = {path.name for path in (cached.folder / "cache" / "text").iterdir()}
+    (cached.folder / "dataset" / f"{item}.txt").write_text("MyStyle. another caption", "utf-8")
+    clips = cached.settings.sections["clips"].model_copy(update={"weight": 2.0})
+    cached.settings = cached.settings.model_copy(update={"sections": {**cached.settings.sections, "clips": clips}})
+    said = Said()
+    train(cached, steps=3, progress=said)
+    told = [words for words in said.words if "since it stopped" in words]
+    assert told == [
+        f"r: since it stopped, other captions: {item}",
+        "r: since it stopped, other settings: weight of clips",
+    ]
+    assert len({path.name for path in (cached.folder / "cache" / "text").iterdir()} - texts) == 1

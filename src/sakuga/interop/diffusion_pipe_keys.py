@@ -3,7 +3,9 @@
 from .musubi_keys import Key, fixed
 
 _LATER = "not there yet in Sakuga"
-_MEMORY = f"how memory is spared is {_LATER}"
+_MEMORY = (
+    "how weights are held follows from the memory there is; train.weights, train.stream and train.vram say otherwise"
+)
 _DEAD = "it has no effect there"
 _CACHE = "Sakuga's caches are keyed by content; theirs are not read"
 
@@ -36,7 +38,13 @@ TOP = {
 TOP |= fixed("exact", "runs are in the project's folder", "output_dir")
 TOP |= fixed("differs", "every checkpoint has the state that a run goes on from", "checkpoint_every_n_epochs",
               "checkpoint_every_n_minutes")  # fmt: skip
-TOP |= fixed("refused", f"several cards are {_LATER}", "pipeline_stages", "partition_method", "partition_split")
+TOP |= fixed(
+    "refused",
+    f"one model spread over several cards is {_LATER}",
+    "pipeline_stages",
+    "partition_method",
+    "partition_split",
+)
 TOP |= fixed("refused", "the schedule of a run is that of its settings", "force_constant_lr")
 TOP |= fixed("differs", _MEMORY, "blocks_to_swap", "disable_block_swap_for_eval", "reentrant_activation_checkpointing")
 TOP |= fixed("exact", "compiling changes no result but rounding", "compile")
@@ -61,7 +69,7 @@ MODEL = {
     "min_t": Key("train.experts of a model of two experts, and train.min_t where the range is not that of the expert"),
     "max_t": Key("train.max_t, likewise"),
 }
-MODEL |= fixed("differs", f"the base model stays in train.precision; weights of 8 bits are {_LATER}", "transformer_dtype",
+MODEL |= fixed("differs", _MEMORY, "transformer_dtype",
                 "text_encoder_fp8")  # fmt: skip
 MODEL |= fixed("exact", "captions are encoded once", "cache_text_embeddings")
 MODEL |= fixed("ignored there", "Wan's training does not use it", "guidance", "vae_path", "clip_path", "clip_dtype")

@@ -58,6 +58,9 @@ _OURS = "derived by Sakuga"
 _LOADER = "how data is read is Sakuga's own, and changes no result"
 _LOG = "Sakuga always logs to TensorBoard, in the run's folder"
 _LATER = "not there yet in Sakuga"
+_MEMORY = (
+    "how weights are held follows from the memory there is; train.weights, train.stream and train.vram say otherwise"
+)
 _HUB = "Sakuga uploads nothing"
 _STATES = "every checkpoint has the state that a run goes on from"
 _KEPT = "every checkpoint is kept"
@@ -130,10 +133,10 @@ TRAIN = {
 }
 TRAIN |= fixed("exact", f"attention is {_OURS}; the result is the same but for rounding", "sdpa", "flash_attn", "flash3",
                 "xformers", "sage_attn", "split_attn", takes="nothing")  # fmt: skip
-TRAIN |= fixed("differs", f"the base model stays in train.precision; weights of 8 bits are {_LATER}", "fp8_base", "fp8_scaled",
+TRAIN |= fixed("differs", _MEMORY, "fp8_base", "fp8_scaled",
                 "fp8_t5", takes="nothing")  # fmt: skip
-TRAIN |= fixed("differs", f"streaming blocks from memory is {_LATER}", "blocks_to_swap", "block_swap_ring_size")
-TRAIN |= fixed("differs", f"streaming blocks from memory is {_LATER}", "use_pinned_memory_for_block_swap",
+TRAIN |= fixed("differs", _MEMORY, "blocks_to_swap", "block_swap_ring_size")
+TRAIN |= fixed("differs", _MEMORY, "use_pinned_memory_for_block_swap",
                 "block_swap_h2d_only", "img_in_txt_in_offloading", "gradient_checkpointing_cpu_offload", "vae_cache_cpu",
                 takes="nothing")  # fmt: skip
 TRAIN |= fixed("exact", "one expert is in memory at a time", "offload_inactive_dit", takes="nothing")

@@ -31,6 +31,7 @@ from ...nn.parts import Parts
 from ...nn.transformer import WanTransformer
 from ...nn.world import ALONE, World
 from . import record
+from .changes import changes_since
 from .curves import Curves
 from .data import Draw, Schedule, load
 from .hands import Setup, Turn
@@ -109,6 +110,8 @@ def train(
     previews = Previews(project, settings.prompts, parts, largest, few=settings.preview_lora is not None)
     settings = settings.model_copy(update=parts.derived)
     run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
+    for words in changes_since(run.folder, samples):
+        seams.progress.say(f"{run.name}: {words}")
     result = Run(run.name, run.folder)
     world.tell(Setup(run.name, run.folder, run.settings, samples))
     state = record.STOPPED
