@@ -92,7 +92,9 @@ def generate(
         return
     for video in videos:
         worn = ", ".join(dict.fromkeys(lora.path.stem for loras in video.loras.values() for lora in loras)) or "none"
-        show.say(f"{video.path} ({video.width}x{video.height}, {video.frames} frames, LoRA: {worn})")
+        show.say(
+            f"{video.path} ({video.width}x{video.height}, {video.frames} frame{'s' * (video.frames > 1)}, LoRA: {worn})"
+        )
         if enhance:
             show.say(f"  {video.prompt}")
         for words in video.told:
