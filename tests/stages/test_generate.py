@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sakuga import api
 from sakuga.core.errors import SakugaError
@@ -228,11 +229,10 @@ def test_several_loras_each_with_its_strength_live_or_merged(cached: Project) ->
     assert merged.merge_loss is not None and merged.merge_loss < 1e-6
     films = [both.path, merged.path, generate(cached, lora=[f"{first}:0.5"]).path, generate(cached, lora="second").path]
     assert len({base, *(seen(path) for path in films[:1] + films[2:])}) == 4
-    frames = [
-        np.stack([f.to_ndarray(format="rgb24") for f in av.open(str(path)).decode(video=0)]) for path in films[:2]
-    ]
-    away = np.abs(frames[0].astype(int) - frames[1])
-    assert away.mean() < 0.05 and away.max() <= 8  # the last bit of a float may turn a coded block
+    asked = {"lora": [f"{first}:0.5", "second:-0.3"], "format": "png"}  # as they are, not as a codec has them
+    live, folded = (generate(cached, **asked, merge=merge).path for merge in (False, True))
+    frames = [np.stack([np.asarray(Image.open(file)) for file in sorted(path.iterdir())]) for path in (live, folded)]
+    assert np.abs(frames[0].astype(int) - frames[1]).max() <= 2
     assert generate(cached, lora=[f"{first}:0.5"], merge=True, precision="bf16").merge_loss > 1e-4  # type: ignore[operator]
 
 
