@@ -370,7 +370,10 @@ class Said(Silent):
 
 def test_phases_change_sections_rate_and_levels(cached: Project) -> None:
     samples, member = encoded_samples(cached), cached.member
-    phases = ({"from_step": 4, "sections": ("stills",)}, {"from_step": 7, "learning_rate": 1e-3, "min_t": 0.6})
+    phases = (
+        {"from_step": 4, "sections": ("stills",)},
+        {"from_step": 7, "learning_rate": 1e-3, "min_t": 0.2, "max_t": 0.25},
+    )
     settings = TrainSettings(**SMALL | {"steps": 9, "phases": phases})
     schedule = Schedule(samples, settings, member.experts[0], member)
     plain = Schedule(samples, TrainSettings(**SMALL | {"steps": 9}), member.experts[0], member)
@@ -380,7 +383,7 @@ def test_phases_change_sections_rate_and_levels(cached: Project) -> None:
     assert {d.sample.section for d in draws[3:]} == {"stills"}
     stills = {s.key for s in samples if s.section == "stills" and not s.held_out}
     assert {d.sample.key for d in draws[3 : 3 + len(stills)]} == stills, "a phase begins an epoch of its own"
-    assert all(d.t >= 0.6 for d in draws[6:]) and len({d.noise for d in draws}) == 9
+    assert all(0.2 <= d.t <= 0.25 for d in draws[6:]) and len({d.noise for d in draws}) == 9
     run = train(cached, steps=9, phases=phases)
     rates = [row["learning_rate"] for row in cached.rows("SELECT learning_rate FROM step ORDER BY step")]
     assert rates == pytest.approx([1e-2] * 6 + [1e-3] * 3) and len(run.losses["full"]) == 9
