@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .stages.enhance import Enhanced
     from .stages.generate import Video
     from .stages.loras import Written
+    from .stages.masks import Taken
     from .stages.pack import Packed, Unpacked
     from .stages.plan import Plan
     from .stages.publish import Published
@@ -472,6 +473,51 @@ def tag(
     with project.writing("tag"):
         tags.tag(project, sorted(chosen), add, remove)
     return {item: found for item, found in sorted(tags.tags_of(project).items()) if item in chosen}
+
+
+def masks(project: Project) -> list[dict[str, Any]]:
+    """The items that have a mask: {item, file, share} of each. `share` is how much of the item counts, of masks that were
+    taken; of what is transparent itself `file` is its own."""
+    from .core.counting import MASKED
+
+    return project.rows(MASKED)
+
+
+def take_masks(project: Project, path: Path | str, of: str | None = None) -> "Taken":
+    """Take masks from a folder, or one file: each is for the item whose name it bears.
+
+    `of` names the folder of items that they are for, or one item. What does not fit is told and set aside.
+    """
+    from .stages.masks import take_masks as take
+
+    with project.writing("masks"):
+        return take(project, path, of)
+
+
+def remove_masks(project: Project, items: Iterable[str]) -> list[str]:
+    """Remove the masks of items (by name or pattern). Returns the items that had one."""
+    from .core.counting import forget_masks
+
+    with project.writing("masks"):
+        return forget_masks(project, sorted(_chosen(project, list(items))))
+
+
+def weigh(project: Project, weight: float, items: Iterable[str]) -> dict[str, float]:
+    """Let the loss of items (by name or pattern) count so much, beside the weight of their section. Returns all weights."""
+    from .core import counting
+
+    if not (chosen := list(items)):
+        raise SakugaError("name the clips and stills that are to be weighed, or a pattern of them")
+    with project.writing("weigh"):
+        counting.weigh(project, sorted(_chosen(project, chosen)), weight)
+    return counting.weights(project)
+
+
+def weights(project: Project) -> dict[str, float]:
+    """The weights of the items that have one of their own."""
+    from .core.counting import weights as read
+
+    return read(project)
 
 
 def check(project: Project, *, progress: Progress | None = None, **settings: Any) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""`sakuga coverage`, `opinion`, `review`, `captions` and `tag`: what they show and what they write."""
+"""`sakuga coverage`, `opinion`, `review`, `captions`, `tag`, `masks` and `weigh`: what they show and what they write."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from chat_server import Play, serving
 from sakuga import cli
@@ -88,3 +89,25 @@ def test_tags_of_items(at: tuple[str, str], capsys: pytest.CaptureFixture[str]) 
     assert told(capsys, "tag", "clips/*", *at, "--remove", "simon") == [
         {"item": item, "tags": []} for item in (A, B, "clips/film_000048", "clips/film_000072")
     ]
+
+
+def test_masks_and_weights(
+    exported: Project, at: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "no clip and no still has a mask" in sakuga(capsys, "masks", *at)
+    size = exported.rows("SELECT width, height FROM item WHERE name = ?", A)[0]
+    half = Image.new("L", (size["width"], size["height"]), 128)
+    for name in ("film_000000_mask.png", "stranger.png"):  # beside the project, and the film that it is of
+        half.save(tmp_path / name)
+    shown = sakuga(capsys, "masks", str(tmp_path), *at, "--of", "clips")
+    assert "1 masks taken, 2 set aside" in shown and "no clip and no still bears its name" in shown
+    assert f"masks/{A}.png" in (shown := sakuga(capsys, "masks", *at)) and "50%" in shown
+    assert told(capsys, "masks", *at)["masks"] == [{"item": A, "file": f"masks/{A}.png", "share": 128 / 255}]
+    assert "is not there; name a mask" in sakuga(capsys, "masks", "nowhere", *at, code=1)
+    assert "1 masks are gone" in sakuga(capsys, "masks", *at, "--remove", "clips/*")
+    assert told(capsys, "masks", *at)["masks"] == []
+    assert "every item counts alike" in sakuga(capsys, "weigh", *at)
+    assert f"{A}  " in (shown := sakuga(capsys, "weigh", "0.5", A, *at)) and "0.5" in shown
+    assert told(capsys, "weigh", "2", "clips/*000024", *at) == [{"item": A, "weight": 0.5}, {"item": B, "weight": 2.0}]
+    assert "no item is named 'clips/x'" in sakuga(capsys, "weigh", "2", "clips/x", *at, code=1)
+    assert "0 is no weight" in sakuga(capsys, "weigh", "0", A, *at, code=1)

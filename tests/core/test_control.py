@@ -77,15 +77,17 @@ def test_a_save_is_done_once_and_a_later_request_is_another(project: Project) ->
         training, request = control.ask(other, "save")
         waiting = threading.Thread(target=lambda: _wait(other.folder, training, request))
         waiting.start()
-        assert run.save_asked
-        _, later = control.ask(other, "save")  # while it is being saved
-        run.done_saving()
-        assert run.save_asked and request_path(run.folder, "save").read_text() == later
-        run.done_saving()
-        assert not run.save_asked
+        assert run.save_asked and run.answering == request
+        assert not run.save_asked  # while it is being saved nothing more is asked
+        _, later = control.ask(other, "save")
+        assert run.save_asked and run.answering == later
+        run.done_saving(request)
+        assert request_path(run.folder, "save").read_text() == later
+        run.done_saving(later)
+        assert not run.save_asked and not request_path(run.folder, "save").exists()
         waiting.join(10)
         assert not waiting.is_alive()
-        run.done_saving()  # nobody had asked
+        run.done_saving("")  # nobody had asked
 
 
 def _wait(folder: Path, training: control.Training, request: str) -> None:
@@ -177,7 +179,7 @@ with Project(sys.argv[1]) as project, project.writing("train"):
         time.sleep(0.01)
         if run.save_asked:
             saved += 1
-            run.done_saving()
+            run.done_saving(run.answering)
         if run.stop_asked:
             break
     run.close()

@@ -7,8 +7,10 @@ from statistics import NormalDist
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from interop_files import Write, clip, still
+from sakuga import api
 from sakuga.core.errors import SakugaError
 from sakuga.core.noise import time_at
 from sakuga.interop import diffusion_pipe_keys as keys
@@ -297,7 +299,8 @@ def test_every_key_is_told(write: Write, key: str) -> None:
 @pytest.mark.parametrize("key", keys.DATASET | keys.DIRECTORY)
 def test_every_key_of_the_dataset_is_told(read: Any, key: str) -> None:
     values = {"resolutions": [256], "ar_buckets": [1.0], "frame_buckets": [9], "size_buckets": [[64, 64, 9]], "path": "/data/x",
-              "caption_prefix": "x", "mask_path": "m", "min_ar": 0.5, "max_ar": 2.0, "num_ar_buckets": 3}  # fmt: skip
+              "caption_prefix": "x", "mask_path": "m",
+              "default_mask_file": "m", "min_ar": 0.5, "max_ar": 2.0, "num_ar_buckets": 3}  # fmt: skip
     line = f"{key} = {values.get(key, 1)!r}\n"
     base = "\n".join(row for row in DATASET.splitlines() if not row.startswith(key))
     draft = read(dataset=f"{base}\n{line}")
@@ -326,6 +329,33 @@ def test_faults_of_the_main_configuration(read: Any, top: str, model: str, sente
     with pytest.raises(SakugaError) as caught:
         read(top, model)
     assert sentence in str(caught.value)
+
+
+def test_masks_of_a_folder_come_along(write: Write, tmp_path: Path) -> None:
+    for number in range(3):
+        still(tmp_path / "pictures" / f"s{number}.png", number)
+    size = Image.open(tmp_path / "pictures" / "s0.png").size
+    (tmp_path / "masks").mkdir()
+    for name in ("masks/s1.png", "masks/other.png", "default.png"):
+        Image.new("L", size, 128).save(tmp_path / name)
+    dataset = DATASET.replace("/data/x", (tmp_path / "pictures").as_posix())
+    again = f'[[directory]]\npath = "{(tmp_path / "pictures").as_posix()}"\nmask_path = "/nowhere/masks"\n'
+    places = {"mask_path": tmp_path / "masks", "default_mask_file": tmp_path / "default.png"}
+    write("dataset.toml", dataset + "".join(f'{key} = "{path.as_posix()}"\n' for key, path in places.items()) + again)
+    config = write("config.toml", MAIN.format(top="", model="", adapter=""))
+    done = api.import_config("diffusion-pipe", config, into=tmp_path / "p")
+    with done.project as project:
+        masks = {row["item"]: row["file"] for row in api.masks(project)}
+        assert masks == {f"pictures/s{n}": f"masks/pictures/s{n}.png" for n in range(3)}
+    told = [(entry.kind, entry.became, entry.note) for entry in done.report.of("masks")]
+    kept = "kept in the project's folder masks"
+    assert told == [
+        ("exact", "1 masks", f"{kept}; 1 are set aside, as no clip and no still bears its name"),
+        ("exact", "2 masks", kept),
+        ("refused", "", "it is not on this machine: `sakuga masks FOLDER --of pictures` takes it from where it is"),
+    ]
+    (differs, *_) = done.report.of("directory 1: mask_path")
+    assert differs.kind == "differs" and "over the whole picture, Sakuga over what counts" in differs.note
 
 
 def test_faults_around_it(write: Write) -> None:

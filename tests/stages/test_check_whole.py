@@ -51,6 +51,12 @@ def test_the_same_file_twice_is_told_of_the_second() -> None:
     }
 
 
+def test_a_mask_that_leaves_next_to_nothing_is_told() -> None:
+    told = rules(CLIPS, masks={"clips/a_003": 0.012, "clips/a_004": 0.06, "gone": 0.0})
+    why = "its mask leaves 1.2% of the picture to learn from; is it black where it should be white?"
+    assert told == {"small-mask": ("clips/a_003", why)}
+
+
 def test_names_that_other_trainers_take_for_one_are_told() -> None:
     other = item(50, file="elsewhere/A_003.mkv")
     told = rules([*CLIPS, other])["same-name"]

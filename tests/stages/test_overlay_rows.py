@@ -10,6 +10,7 @@ import pytest
 from films import write_film
 from sakuga import api
 from sakuga.core.errors import SakugaError
+from sakuga.core.media.mask import read_mask
 from sakuga.core.media.picture import read_picture
 from sakuga.core.project import Project
 from sakuga.signals.look import WORDS_EVERY
@@ -125,6 +126,26 @@ def test_a_logo_is_cut_off_or_painted_out(project: Project, episode: tuple[Path,
     around = np.median(kept[top : bottom + 8, left - 14 : left - 6])
     assert abs(np.median(painted[inside]) - around) < abs(np.median(kept[inside]) - around)
     assert np.array_equal(painted[80:], kept[80:]) and np.array_equal(painted[:, :220], kept[:, :220])
+
+
+def test_a_logo_and_words_are_masked(project: Project) -> None:
+    name = logo_shots(project)[0]
+    decide(project)
+    assert not api.export(project, clips=False, logos="mask", words="mask").failed
+    (row,) = project.rows("SELECT file, mask FROM item WHERE shot = ?", name)
+    assert row["mask"] == row["file"].replace("dataset/stills", "dataset/masks/stills")
+    mask = read_mask(project.path(row["mask"]), [0], own=False)[0]
+    assert mask.shape == read_picture(project.path(row["file"])).shape[:2]
+    left, top, right, bottom = LOGO
+    assert not mask[top + 1 : bottom - 1, left + 1 : right - 1].any()
+    assert mask[80:].min() == mask[:, :220].min() == 255  # and nothing else
+    worded = "SELECT file, mask FROM item JOIN shot ON shot.name = shot WHERE shot.words > 0"
+    masks = [read_mask(project.path(row["mask"]), [0], own=False)[0] for row in project.rows(worded)]
+    assert masks and all(0.01 < (mask == 0).mean() < 0.25 for mask in masks)
+    assert not api.export(project, clips=False).failed  # as it is: masks go too
+    assert not project.rows("SELECT 1 FROM item WHERE mask != ''") and not list(
+        project.path("dataset/masks").rglob("*.png")
+    )
 
 
 def test_a_picture_of_which_too_little_would_be_left_is_set_aside(project: Project) -> None:

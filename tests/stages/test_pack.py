@@ -7,12 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import small
 from sakuga import api, cli
 from sakuga.core import archive, store
 from sakuga.core.archive import Member
+from sakuga.core.dataset import encoded_samples
 from sakuga.core.errors import SakugaError
 from sakuga.core.models import of_project
 from sakuga.core.progress import Silent
@@ -110,6 +113,27 @@ def test_a_run_that_left_and_came_home_is_one_that_never_left(cached: Project, t
         assert done[kind] == expected[kind], kind
     assert expected["files"].items() <= done["files"].items()  # bit for bit; it saved where it was stopped too
     assert not api.unpack(home, cached.folder).taken and left(cached) == done  # nor later, when it is further here
+
+
+@pytest.mark.parametrize("with_clips", [False, True])
+def test_masks_and_weights_go_along(cached: Project, tmp_path: Path, with_clips: bool) -> None:
+    item = cached.rows("SELECT * FROM item WHERE kind = 'clip' ORDER BY name")[0]
+    grey = np.zeros((item["height"], item["width"]), np.uint8)
+    grey[: item["height"] // 2] = 255
+    Image.fromarray(grey).save(tmp_path / "m.png")
+    api.take_masks(cached, tmp_path / "m.png", of="clips")
+    api.weigh(cached, 2, [item["name"]])
+    api.cache(cached)
+    gone = tmp_path / "there" / "p.tar"
+    api.pack(cached, gone, with_clips=with_clips)
+    away = unpacked(gone, tmp_path / "there" / "q", cached)
+    assert away.path(f"masks/{item['name']}.png").exists() == with_clips
+    assert encoded_samples(away) == encoded_samples(cached)
+    assert any(sample.mask for sample in encoded_samples(away))
+    train(away, until=2)
+    train(cached, until=2)
+    assert left(away)["items"] == left(cached)["items"]
+    away.close()
 
 
 def test_nothing_in_an_archive_tells_of_this_machine(cached: Project, tmp_path: Path) -> None:

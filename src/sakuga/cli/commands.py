@@ -6,6 +6,7 @@ command runs.
 
 from . import (  # noqa: F401 (importing registers the commands)
     control,
+    counting,
     dataset,
     enhance,
     footage,
@@ -22,10 +23,10 @@ from . import (  # noqa: F401 (importing registers the commands)
 from .base import app
 
 JOURNEY = (
-    "new", "add", "shots", "pick", "export", "retouch", "adopt", "caption", "lint", "coverage", "opinion",
-    "review", "captions", "tag", "check", "plan", "cache", "train", "stop", "save", "suspects", "enhance", "generate",
-    "show", "publish", "lora", "import", "export-config", "pack", "unpack", "status", "sigmas", "models", "doctor",
-    "drops", "restore", "set", "settings", "demo",
+    "new", "add", "shots", "pick", "export", "retouch", "adopt", "caption", "lint", "coverage", "opinion", "review",
+    "captions", "tag", "masks", "weigh", "check", "plan", "cache", "train", "stop", "save", "suspects", "enhance",
+    "generate", "show", "publish", "lora", "import", "export-config", "pack", "unpack", "status", "sigmas", "models",
+    "doctor", "drops", "restore", "set", "settings", "demo",
 )  # fmt: skip
 
 # Help lists the commands in the order of the journey.

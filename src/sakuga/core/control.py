@@ -60,7 +60,7 @@ class Control:
 
     def __init__(self, folder: Path, token: str | None) -> None:
         self.folder, self.token = folder, token
-        self._answers = ""  # the request for a save that is being fulfilled
+        self.answering = ""  # the request for a save that is being fulfilled, or was last
         self._told = 0.0
 
     @property
@@ -70,16 +70,18 @@ class Control:
 
     @property
     def save_asked(self) -> bool:
-        """Whether somebody wants a checkpoint now; until `done_saving`."""
-        self._answers = self._asked("save")
-        return bool(self._answers)
+        """Whether somebody wants a checkpoint that is not being written yet; from then on `answering` is that request."""
+        found = self._asked("save")
+        if not found or found == self.answering:
+            return False
+        self.answering = found
+        return True
 
-    def done_saving(self) -> None:
-        """The checkpoint that was asked for is durable. A request that came since stays for the next look."""
-        if self._answers and self._asked("save") == self._answers:
+    def done_saving(self, request: str) -> None:
+        """The checkpoint that `request` asked for is durable. A request that came since stays for the next look."""
+        if request and self._asked("save") == request:
             with suppress(OSError):
                 request_path(self.folder, "save").unlink(missing_ok=True)
-        self._answers = ""
 
     def write(self, live: Live, *, at_once: bool = False) -> None:
         """Say how far the training is, at most once in LIVE_SECONDS. Where the disk refuses, nobody hears it this time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import captions, models
 from .errors import SakugaError
-from .family import NEGATIVE_PROMPT
+from .family import NEGATIVE_PROMPT, Member
 from .files import fingerprint
 from .media.timing import count_at
 from .project import Project
@@ -55,12 +55,18 @@ class Encoded:
     negative: str  # what stands for the caption where training drops it
     section: str = ""
     weight: float = 1.0  # of its loss
+    mask: str = ""  # which of its places count; all without
+    mask_file: str = ""
     caption_dropout: float | None = None  # of its section; None is that of the training, as with
     batch: int | None = None
 
 
 PLANNED = """
-SELECT sample.*, item.file, item.kind, item.fps, item.times FROM sample JOIN item ON item.name = sample.item
+SELECT sample.*, item.file, item.kind, item.fps, item.times,
+  coalesce(item_mask.file, CASE item.mask WHEN 'alpha' THEN item.file ELSE item.mask END) AS mask_file,
+  coalesce(item_weight.weight, 1.0) AS item_weight
+FROM sample JOIN item ON item.name = sample.item LEFT JOIN item_mask ON item_mask.item = item.name
+  LEFT JOIN item_weight ON item_weight.item = item.name
 ORDER BY sample.key
 """
 
@@ -99,6 +105,10 @@ def encoded_samples(project: Project) -> list[Encoded]:
         if section is not None:
             told = {"weight", "caption_dropout", "batch"}
             keys |= section.model_dump(include=told)
+        keys["weight"] = keys.get("weight", 1.0) * row["item_weight"]
+        if row["mask_file"]:
+            masking = project.sha256(project.path(row["mask_file"]))
+            keys["mask"] = mask_key(row, masking, row["mask_file"] == row["file"], project.member)
         taken = (
             "key",
             "item",
@@ -112,6 +122,7 @@ def encoded_samples(project: Project) -> list[Encoded]:
             "height",
             "repeats",
             "section",
+            "mask_file",
         )
         columns = {column: row[column] for column in taken}
         found.append(Encoded(**columns, **keys, held_out=bool(row["held_out"])))
@@ -139,12 +150,24 @@ def text_key(caption: str, encoder: str, length: int) -> str:
     return fingerprint({"caption": caption, "encoder": encoder, "length": length, "version": ENCODING})
 
 
+def mask_key(row: Mapping[str, Any], content: str, own: bool, member: Member) -> str:
+    """The name of a sample's mask: the file's content, how it is read, the window, the frame rule, the bucket and what
+    a latent pixel covers."""
+    window = [row["start"], row["frames"], row["fps"], member.fps]
+    told = {"mask": content, "own": own, "window": window, "size": [row["width"], row["height"]]}
+    return fingerprint(told | {"stride": member.vae.stride, "version": ENCODING})
+
+
 def latent_file(key: str) -> str:
     return f"cache/latents/{key}.safetensors"
 
 
 def text_file(key: str) -> str:
     return f"cache/text/{key}.safetensors"
+
+
+def mask_file(key: str) -> str:
+    return f"cache/masks/{key}.safetensors"
 
 
 def held_out(groups: Iterable[str], share: float) -> set[str]:

@@ -112,7 +112,7 @@ class PickSettings(Settings):
     nudity: Literal["keep", "drop"] = setting("keep", "What becomes of shots with nudity, by subjects.read")
 
 
-OverlayFate = Literal["keep", "drop", "crop", "inpaint"]
+OverlayFate = Literal["keep", "drop", "crop", "inpaint", "mask"]
 Take = Literal["head", "middle", "motion", "split"]
 
 
@@ -141,8 +141,10 @@ class ExportSettings(Settings):
     min_frames: int = setting(17, "A clip cut at a hidden break is dropped below this", unit="frames", ge=1)
     margin: int = setting(1, "Frames left out at either end of a shot, where a cut may be blended", unit="frames", ge=0)
     crop_borders: bool = setting(True, "Cut bars and rounded corners off")
-    logos: OverlayFate = setting("keep", "What becomes of a shot with a logo or watermark: keep it as it is, drop the shot, "
-                                 "crop the strip with it off, or inpaint it")  # fmt: skip
+    logos: OverlayFate = setting(
+        "keep", "What becomes of a shot with a logo or watermark: keep it as it is, drop the shot, crop the strip with it off, "
+        "inpaint it, or mask it, so that training does not look there",
+    )  # fmt: skip
     words: OverlayFate = setting("keep", "What becomes of a shot with burned-in words, likewise")
     max_height: int = setting(1080, "Taller pictures are made smaller", unit="pixels", ge=64)
     quality: int = setting(8, "x264 quantiser of the clips: lower is better and larger", unit="crf", ge=0, le=30)

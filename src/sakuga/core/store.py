@@ -240,7 +240,19 @@ ALTER TABLE run ADD COLUMN token TEXT; -- of the lock under which it is being tr
 CREATE TABLE checkpoint_use (
   sha256 TEXT NOT NULL, by TEXT NOT NULL CHECK (by IN ('publish', 'generate')), PRIMARY KEY (sha256, by)) WITHOUT ROWID;
 -- files that stayed where this project was packed: what they hold, as long as they are not here
-CREATE TABLE away (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID
+CREATE TABLE away (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+-- which places of an item count in training: 'alpha' where it is transparent, a file of the project, or one a person gave
+ALTER TABLE item ADD COLUMN mask TEXT NOT NULL DEFAULT '';
+CREATE TABLE item_mask (item TEXT PRIMARY KEY, file TEXT NOT NULL, share REAL NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
+-- a person's: how much the loss of an item counts
+CREATE TABLE item_weight (item TEXT PRIMARY KEY, weight REAL NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE encoding (
+  key TEXT PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('latent', 'text', 'mask')),
+  file TEXT NOT NULL, bytes INTEGER NOT NULL);
+INSERT INTO encoding SELECT key, source, kind, file, bytes FROM cache_entry;
+DROP TABLE cache_entry;
+ALTER TABLE encoding RENAME TO cache_entry;
+CREATE INDEX cache_entry_source ON cache_entry (source)
 """
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1, _v2, _v3, _v4)

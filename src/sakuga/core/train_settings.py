@@ -112,6 +112,8 @@ class TrainSettings(Hardware):
     weighting: Literal["none", "sigma_sqrt", "cosmap"] = setting(
         "none", "Weight by noise level t: none, sigma_sqrt (1 / t^2), cosmap (2 / pi (1 - 2 t + 2 t^2))"
     )
+    masks: bool = setting(True, "What masks and transparency leave out of a picture does not count in the loss")
+    mask_floor: Fraction = setting(0.0, "How much it counts nevertheless, as a share of the rest")
     caption_dropout: Fraction = setting(
         0.0,
         "Share of the draws that see the negative prompt in place of their caption, so that guidance keeps the style",

@@ -43,6 +43,7 @@ class DatasetFile:
                 used = value not in (False, 0, "", None)
                 self.say(fixed.kind if used else "exact", name, value, "", fixed.about if used else "it is not used")
         self._prefix()
+        self._masks(folder)
         stills, clips = self._kinds(folder)
         repeats = self._repeats()
         for base in self._sizes():
@@ -77,6 +78,14 @@ class DatasetFile:
             trigger = prefix.strip().rstrip(".,;:")
             note = "captions stay as their person wrote them; `sakuga check` names those that do not start with it"
             self.draft.put("differs", f"{self.where}: caption_prefix", prefix, "trigger", trigger, note)
+
+    def _masks(self, folder: str) -> None:
+        """Those of items by name come first: the default is for what then has none."""
+        for key in ("mask_path", "default_mask_file"):
+            if given := want(self.values.get(key, ""), str, "a path", f"{self.file}: {self.where}: {key}"):
+                self.draft.masks.append((folder, given))
+                note = "theirs takes the mean of the loss over the whole picture, Sakuga over what counts"
+                self.say("differs", key, given, f"masks of {folder}", note)
 
     def _repeats(self) -> int:
         given = want(

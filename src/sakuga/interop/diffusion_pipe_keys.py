@@ -115,9 +115,11 @@ DATASET |= fixed("ignored there", "it takes part with cache_shuffle_num alone", 
 DATASET |= fixed("exact", "order is drawn anew every epoch", "shuffle_metadata")
 DATASET |= fixed("differs", "an item without words stops the training, `sakuga check` names it", "skip_empty_caption")
 DIRECTORY = {"path": Key("the folder is adopted once")}
-DIRECTORY |= fixed(
-    "refused", f"masks and control pictures are {_LATER}", "mask_path", "default_mask_file", "control_path"
-)
+DIRECTORY |= {
+    "mask_path": Key("its masks are taken (`sakuga masks`)"),
+    "default_mask_file": Key("the mask of the folder's items that have none"),
+}
+DIRECTORY |= fixed("refused", f"control pictures are {_LATER}", "control_path")
 
 # What a whole configuration has, and what stands where it is missing.
 REQUIRED = {

@@ -34,6 +34,9 @@ class Draft:
     settings: dict[str, Any] = field(default_factory=dict)
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)  # section -> folder
+    masks: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # folder, masks of its items: a folder of them, or one for all
     rates: dict[str, float] = field(default_factory=dict)  # folder -> the rate its clips are taken to have there
     later: list[Later] = field(default_factory=list)
     prompts: str | None = None

@@ -161,6 +161,9 @@ def _adopted(draft: Draft, project: Project, maps: Sequence[tuple[str, str]], be
         found[given] = _expected(last_part(given), {*found.values(), *names.values()})
     for given in places:
         _tell(draft, project, given, here.get(given), found[given])
+    for given, masks in draft.masks:
+        if given in here:
+            _masks(draft, project, found[given], masks, (maps, beside))
     return {section: found[given] for section, given in draft.folders.items()}
 
 
@@ -184,6 +187,21 @@ def _tell(draft: Draft, project: Project, given: str, path: Path | None, name: s
     note = f"{below} of them lie in folders below it, where theirs does not look" if below else ""
     became = f'adopted as "{name}", {len(rows)} clips and stills'
     draft.report.add("differs" if below else "exact", "folder", given, became, note)
+
+
+def _masks(
+    draft: Draft, project: Project, name: str, given: str, where: tuple[Sequence[tuple[str, str]], Path]
+) -> None:
+    path = locate(given, where[0], (where[1],))
+    try:
+        if path is None:
+            raise SakugaError(f"it is not on this machine: `sakuga masks FOLDER --of {name}` takes it from where it is")
+        taken = api.take_masks(project, path, of=name)
+    except SakugaError as error:
+        draft.report.add("refused", "masks", given, "", str(error))
+        return
+    few = f"; {len(taken.faults)} are set aside, as {next(iter(taken.faults.values()))}" if taken.faults else ""
+    draft.report.add("exact", "masks", given, f"{len(taken.shares)} masks", f"kept in the project's folder masks{few}")
 
 
 # What only the items tell

@@ -1,4 +1,5 @@
-"""What stands over a picture taken away again: painted over from around it, or cut off with a strip of the picture."""
+"""What stands over a picture taken away again: painted over from around it, cut off with a strip of the picture, or
+left out by a mask."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -42,6 +43,19 @@ def paint_out(rgb: np.ndarray, overlays: Iterable[Overlay]) -> np.ndarray:
         )
         painted[near] = cv2.inpaint(np.ascontiguousarray(painted[near]), mask[near], RADIUS, cv2.INPAINT_TELEA)
     return painted
+
+
+def spared_mask(shape: Sequence[int], overlays: Iterable[Overlay]) -> np.ndarray:
+    """A mask [H, W] uint8 of what no overlay touches: 0 in the rectangle of a logo or a line of words, a bit wider; else 255."""
+    height, width = shape
+    mask = np.full((height, width), 255, np.uint8)
+    for overlay in overlays:
+        left, top, right, bottom = _pixels(overlay.box, height, width)
+        wider = round(
+            OUTLINE * (bottom - top) if overlay.mask is None else SOFT * (right - left) / overlay.mask.shape[1]
+        )
+        mask[max(0, top - wider) : bottom + wider, max(0, left - wider) : right + wider] = 0
+    return mask
 
 
 def _pixels(box: Share, height: int, width: int) -> Box:

@@ -14,9 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..core import captions, files, store
+from ..core.counting import ALPHA, MASKS
 from ..core.errors import SakugaError
 from ..core.listings import is_listing, read_listing
 from ..core.media import film as media
+from ..core.media.mask import is_transparent
 from ..core.media.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from ..core.media.timing import shown_until, snap_rate
 from ..core.project import Project, relative_to
@@ -27,7 +29,7 @@ from ..core.timeline import Timeline, pack
 KEY = "adopted:"  # before the names of items and lists, so that no other stage clears the rows that these keys stand in
 # What the project itself makes: never adopted, though a folder above it may be.
 MADE = (
-    "dataset/clips", "dataset/stills", captions.KEPT, "cache", "runs", "generated", "published", "models", ".scratch",
+    "dataset/clips", "dataset/stills", captions.KEPT, MASKS, "cache", "runs", "generated", "published", "models", ".scratch",
 )  # fmt: skip
 SIGN_EVERY = 500  # frames between signs that a long file is still being read
 _TAKEN = {"clips", "stills"}  # items of export begin so
@@ -279,7 +281,8 @@ def _findings(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _still(path: Path) -> dict[str, Any]:
     height, width = read_picture(path).shape[:2]
-    return {"kind": "still", "width": width, "height": height, "frames": 1, "fps": "0"}
+    mask = ALPHA if is_transparent(path) else ""
+    return {"kind": "still", "width": width, "height": height, "frames": 1, "fps": "0", "mask": mask}
 
 
 def _clip(path: Path, scratch: Scratch) -> dict[str, Any]:
@@ -293,10 +296,11 @@ def _clip(path: Path, scratch: Scratch) -> dict[str, Any]:
         rate = len(stamps) / shown_until(Timeline(stamps, None).shown, len(stamps) - 1, info.declared)
         times = pack(stamps)
     size = {"width": info.width, "height": info.height}
-    return {"kind": "clip", **size, "frames": len(stamps), "fps": str(rate), "times": times}
+    mask = ALPHA if info.alpha else ""
+    return {"kind": "clip", **size, "frames": len(stamps), "fps": str(rate), "times": times, "mask": mask}
 
 
 STAGE = Stage(
-    "adopt", version=2, takes="source_folder", gives=("item", "finding"), settings=Settings, items=_items, work=_work,
+    "adopt", version=3, takes="source_folder", gives=("item", "finding"), settings=Settings, items=_items, work=_work,
     unit="files",
 )  # fmt: skip

@@ -15,11 +15,13 @@ import numpy as np
 import torch
 
 from ..core import captions, models
-from ..core.dataset import encoded_samples, latent_file, text_file
+from ..core.counting import over_latent
+from ..core.dataset import encoded_samples, latent_file, mask_file, text_file
 from ..core.errors import SakugaError
 from ..core.family import NEGATIVE_PROMPT, member
 from ..core.media import film as media
 from ..core.media.fit import fit
+from ..core.media.mask import read_mask
 from ..core.media.picture import read_picture
 from ..core.media.timing import resample
 from ..core.progress import Progress
@@ -51,6 +53,11 @@ def _items(project: Project, settings: CacheSettings) -> list[Item]:
         facts = asdict(sample) | {"kind": "latent", "key": key, "still": sample.kind == "still"}
         facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.file)), "parts": parts}
         items.append(Item(key, {"latent": key}, facts, label=sample.item))
+    for key, sample in {sample.mask: sample for sample in samples if sample.mask}.items():
+        facts = asdict(sample) | {"kind": "mask", "key": key, "own": sample.mask_file == sample.file}
+        facts |= {"fps_out": project.member.fps, "path": str(project.path(sample.mask_file))}
+        facts |= {"still": sample.kind == "still", "stride": project.member.vae.stride}
+        items.append(Item(key, {"mask": key}, facts, label=f"mask of {sample.item}"))
     return items
 
 
@@ -64,6 +71,8 @@ def _label(words: str) -> str:
 def _work(facts: Mapping[str, Any], settings: CacheSettings, scratch: Scratch) -> Rows:
     if facts["kind"] == "text":
         file, tensors = text_file(facts["key"]), {"text": scratch.context.text(facts["caption"], scratch.report)}
+    elif facts["kind"] == "mask":
+        file, tensors = mask_file(facts["key"]), {"mask": _mask(facts)}
     else:
         parts = scratch.context.parts if scratch.context else _own_parts(*facts["parts"])
         tensors = _encoded(parts, pixels(facts).to(parts.device))
@@ -152,6 +161,17 @@ def pixels(facts: Mapping[str, Any]) -> torch.Tensor:
     return stacked_FHWC.permute(3, 0, 1, 2)[None] / 127.5 - 1
 
 
+def _mask(facts: Mapping[str, Any]) -> torch.Tensor:
+    """How much each latent pixel of a sample counts, [1, F, H, W] in 0..1: the mask cut as the sample's pictures are."""
+    path, size = Path(facts["path"]), (facts["width"], facts["height"])
+    wanted = [0] if facts["still"] else _window(facts)
+    found = read_mask(path, wanted, own=facts["own"])
+    if len(found) < len(wanted):
+        raise SakugaError(f"{path} ends before frame {wanted[-1]} of {facts['item']}; give a mask of as many frames")
+    over = over_latent(np.stack([fit(mask, *size) for mask in found]), facts["stride"])
+    return torch.from_numpy(over)[None].half()
+
+
 def _window(facts: Mapping[str, Any]) -> list[int]:
     """Which frames of the file a sample shows: those at its own rate, or at the model's where the file has another."""
     first, after = facts["start"], facts["start"] + facts["frames"]
@@ -196,7 +216,7 @@ STAGE = Stage(
 )  # fmt: skip
 
 
-FOLDERS = ("cache/latents", "cache/text")
+FOLDERS = ("cache/latents", "cache/text", "cache/masks")
 
 
 @dataclass(frozen=True)
@@ -229,7 +249,8 @@ def _asked(project: Project) -> set[str]:
     """The files of all that is planned."""
     samples = encoded_samples(project)
     texts = {key for sample in samples for key in (sample.text, sample.negative)}
-    return {latent_file(sample.latent) for sample in samples} | {text_file(key) for key in texts}
+    masks = {mask_file(sample.mask) for sample in samples if sample.mask}
+    return {latent_file(sample.latent) for sample in samples} | {text_file(key) for key in texts} | masks
 
 
 def _files(project: Project) -> list[str]:

@@ -23,7 +23,7 @@ from ..core.stage import Item, Rows, Scratch, Stage
 from ..core.stretch import at_rate, inner_span, stretches
 from ..core.timeline import Timeline, unpack
 from ..signals.borders import Borders, crop_box
-from ..signals.inpaint import Box, Overlay, paint_out, spare
+from ..signals.inpaint import Box, Overlay, paint_out, spare, spared_mask
 from ..signals.look import Look
 from ..signals.measures import luma
 from ..signals.oneshot import LOOK_SIZE, Break, breaks, longest_whole
@@ -38,20 +38,22 @@ WHERE pick.kept ORDER BY shot.film, shot.first
 """
 
 
+FATES = ("crop", "inpaint", "mask")  # of what stands over the picture, where it is taken away
 LEAST_LEFT = 0.5  # of a picture that logos and words are cut off from
 CANDIDATES = 13  # frames of a shot from which its stills are chosen (odd: one is its middle), or two for each and one
 EDGE_FRAMES = 5  # of a shot, on which the edge of its bars is found to the pixel
 
 
 class View(NamedTuple):
-    """How the frames of a film are taken: which part of the picture (left, top, right, bottom), how tall at most, and
-    what is painted out of them."""
+    """How the frames of a film are taken: which part of the picture (left, top, right, bottom), how tall at most, what
+    is painted out of them, and what stays and is masked."""
 
     path: Path
     timeline: Timeline
     box: tuple[int, int, int, int] | None
     max_height: int
     painted: Sequence[Overlay] = ()
+    masked: Sequence[Overlay] = ()
 
 
 def _items(project: Project, settings: ExportSettings) -> list[Item]:
@@ -81,9 +83,9 @@ def _items(project: Project, settings: ExportSettings) -> list[Item]:
 
 
 def _overlays(project: Project, shot: Mapping[str, Any], settings: ExportSettings) -> list[dict[str, Any]]:
-    """What is to be taken away from a shot's picture: `overlays.over` with its `fate` (crop, inpaint)."""
+    """What is to be taken away from a shot's picture: `overlays.over` with its `fate` (crop, inpaint, mask)."""
     fates = {"logo": settings.logos, "words": settings.words}
-    taken = {kind: fate for kind, fate in fates.items() if fate in ("crop", "inpaint")}
+    taken = {kind: fate for kind, fate in fates.items() if fate in FATES}
     return [
         row | {"fate": fate}
         for kind, fate in taken.items()
@@ -101,10 +103,10 @@ def _work(facts: Mapping[str, Any], settings: ExportSettings, scratch: Scratch) 
     timeline = Timeline(unpack(facts["times"]), rate)
     span = inner_span(facts["first"], facts["last"], settings.margin, facts["soft_in"], facts["soft_out"])
     box = _inside(path, timeline, span, facts["borders"]) if settings.crop_borders else None
-    off = [_overlay(row) for row in facts["overlays"] if row["fate"] == "crop"]
-    box = _spared((facts["width"], facts["height"]), box, off, facts["name"]) if off else box
-    painted = [_overlay(row) for row in facts["overlays"] if row["fate"] == "inpaint"]
-    view = View(path, timeline, box, settings.max_height, painted)
+    over = {fate: [_overlay(row) for row in facts["overlays"] if row["fate"] == fate] for fate in FATES}
+    size = facts["width"], facts["height"]
+    box = _spared(size, box, over["crop"], facts["name"]) if over["crop"] else box
+    view = View(path, timeline, box, settings.max_height, over["inpaint"], over["mask"])
     empty: Rows = {"item": [], "clip_drop": []}
     clips = _clips(view, span, facts, settings, scratch) if settings.clips else empty
     shown = [(row["first"], row["last"]) for row in clips["item"]] if settings.stills_from == "outside" else []
@@ -153,6 +155,7 @@ def _clip(
         chosen = kept
     row: dict[str, Any] = {"name": f"clips/{name}", "kind": "clip", "file": file, "sha256": files.file_sha256(target)}
     row |= {"width": info.width, "height": info.height, "frames": info.frames, "fps": str(wan.fps)}
+    row["mask"] = _mask(row["name"], view, facts, scratch)
     return {"item": [row | {"shot": facts["name"], "first": chosen[0], "last": chosen[-1]}], "clip_drop": drops}
 
 
@@ -218,6 +221,7 @@ def _stills(
             "frames": 1,
             "fps": "0",
         }
+        row["mask"] = _mask(row["name"], view, facts, scratch)
         rows.append(row | {"shot": facts["name"], "first": index, "last": index})
     missing = f"{len(rows)} of {settings.stills} stills: its other frames are blank or show the same drawing"
     return {"item": rows, "clip_drop": [drop | {"reason": missing}] if len(rows) < settings.stills else []}
@@ -268,6 +272,16 @@ def _pictures(view: View, indices: Sequence[int]) -> Iterator[np.ndarray]:
         yield rgb
 
 
+def _mask(name: str, view: View, facts: Mapping[str, Any], scratch: Scratch) -> str:
+    """Write what of an item is free of what stands over it, and return where; nothing where nothing is to be masked."""
+    if not view.masked:
+        return ""
+    mask = spared_mask((facts["height"], facts["width"]), view.masked)
+    file = f"dataset/masks/{name}.png"
+    write_png(scratch.file(file), _at_most(_cropped(mask, view.box), view.max_height))
+    return file
+
+
 def _cropped(rgb: np.ndarray, box: tuple[int, int, int, int] | None) -> np.ndarray:
     if box is None:
         return rgb
@@ -285,7 +299,7 @@ def _at_most(rgb: np.ndarray, max_height: int) -> np.ndarray:
 
 STAGE = Stage(
     "export",
-    version=3,
+    version=4,
     takes="pick",
     gives=("item", "clip_drop"),
     settings=ExportSettings,

@@ -56,6 +56,7 @@ class FilmInfo:
     declared: Fraction | None  # frames/s; `timing.snap_rate` says what is true
     tick: Fraction
     duration: Fraction | None
+    alpha: bool = False  # it tells how opaque each pixel is
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def probe(path: Path | str) -> FilmInfo:
             duration = Fraction(container.duration, av.time_base)
         return FilmInfo(
             stream.codec_context.name, width, height, first.width, first.height, view.sar, view.rotation, view.mirrored,
-            _declared(stream), _tick(stream), duration,
+            _declared(stream), _tick(stream), duration, any(part.is_alpha for part in first.format.components),
         )  # fmt: skip
 
 
@@ -144,17 +145,19 @@ def frames(
     *,
     times: Sequence[Fraction] | None = None,
     on_error: Warn | None = None,
+    alpha: bool = False,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The wanted frames (ascending indices; None: all) as (index, RGB uint8 array of H x W x 3), in order.
 
     With `times` (what `scan_times` gave for this file) it starts at a keyframe before the first wanted one; a file
-    whose frames after seeking are not those of `times` is decoded from its start. The frames are the same either way.
+    whose frames after seeking are not those of `times` is decoded from its start. The frames are the same either way. With `alpha`
+    a frame is how opaque its pixels are instead, uint8 of H x W.
     """
     todo = None if wanted is None else sorted(set(wanted))
     if todo == []:
         return
     view, fields = _known(path)
-    paint = Painter(view, size)
+    paint = Painter(view, size, alpha=alpha)
     first = todo[0] if todo else 0
     last = todo[-1] if todo else None
     left = None if todo is None else set(todo)

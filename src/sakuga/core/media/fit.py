@@ -5,7 +5,7 @@ import numpy as np
 
 
 def fit(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
-    """`rgb` (H x W x 3, uint8) as height x width x 3: area averaging to shrink, Lanczos to enlarge."""
+    """`rgb` (H x W x 3 or H x W, uint8) as height x width (x 3): area averaging to shrink, Lanczos to enlarge."""
     have_h, have_w = rgb.shape[:2]
     scale = max(width / have_w, height / have_h)
     new_w, new_h = max(width, round(have_w * scale)), max(height, round(have_h * scale))

@@ -2,6 +2,8 @@
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,13 @@ _BROKEN = (  # what Pillow raises on damaged files
 
 def read_picture(path: Path | str) -> np.ndarray:
     """RGB uint8 (H x W x 3): turned as its EXIF says, transparency over white, 16 bits reduced to 8."""
+    with opened(path) as picture:
+        return np.array(as_rgb(picture))
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[Image.Image]:
+    """A picture, turned as its EXIF says. Raises SakugaError where it cannot be read, also while it is looked at."""
     path = Path(path)
     if not path.is_file():
         raise SakugaError(f"{path} is not there; check its name and that its disk is mounted")
@@ -31,7 +40,7 @@ def read_picture(path: Path | str) -> np.ndarray:
             warnings.simplefilter("ignore")  # Pillow's remarks on damaged tags, and on the size that is checked here
             with Image.open(path, formats=_FORMATS) as picture:
                 _check_size(path, picture)
-                return np.array(_rgb(ImageOps.exif_transpose(picture)))
+                yield ImageOps.exif_transpose(picture)
     except _BROKEN as error:
         raise SakugaError(f"{path} is not a picture that can be read: {error}; leave it out or save it anew") from error
 
@@ -42,7 +51,8 @@ def _check_size(path: Path, picture: Image.Image) -> None:
         raise SakugaError(f"{path} has {size} pixels, more than the {MAX_PIXELS} Sakuga takes; save it smaller")
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Transparency over white, 16 bits reduced to 8."""
     if picture.mode.startswith(("I", "F")):  # 16-bit grey; Pillow's own conversion would clip at 255
         deep = np.asarray(picture)
         top = 255 if picture.mode == "F" and deep.max(initial=0) <= 255 else 65535

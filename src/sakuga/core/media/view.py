@@ -53,10 +53,14 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
 
 
 class Painter:
-    """Turns the decoded frames of one film into RGB arrays of one size, as displayed, also where the coded size changes."""
+    """Turns the decoded frames of one film into RGB arrays of one size, as displayed, also where the coded size changes.
 
-    def __init__(self, view: View, size: tuple[int, int] | None) -> None:
+    With `alpha` the arrays [H, W] are how opaque pixels are instead.
+    """
+
+    def __init__(self, view: View, size: tuple[int, int] | None, *, alpha: bool = False) -> None:
         self.view = view
+        self.alpha = alpha
         self.size = size
         self.reformatter = VideoReformatter()
 
@@ -66,10 +70,12 @@ class Painter:
         if view.rotation % 180:
             width, height = height, width
         smaller = width < frame.width and height <= frame.height
-        rgb = self.reformatter.reformat(
-            frame, width, height, "rgb24", src_colorspace=_matrix(frame), threads=1,
+        rgb: np.ndarray = self.reformatter.reformat(
+            frame, width, height, "rgba" if self.alpha else "rgb24", src_colorspace=_matrix(frame), threads=1,
             interpolation=_SHRINK if smaller else _KEEP,
         ).to_ndarray()  # fmt: skip
+        if self.alpha:
+            rgb = np.ascontiguousarray(rgb[:, :, 3])
         if view.mirrored:
             rgb = rgb[:, ::-1]
         return np.ascontiguousarray(np.rot90(rgb, -(view.rotation // 90))) if view.rotation or view.mirrored else rgb

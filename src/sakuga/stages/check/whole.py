@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +27,7 @@ NEARLY_ALL = 0.8  # of the captions
 CLOSE = 0.8  # of the captions that name a shot size
 NAMED = 10  # captions that must name one for the share to count
 ROOMY = 0.5  # of a card's memory: with less in use, larger or longer samples would fit
+LITTLE = 0.05  # of a picture, which a mask leaves
 NEAR = 3  # bits of 64 in which a still and a frame of a clip may differ and show the same
 
 PEOPLE = re.compile(
@@ -51,6 +52,7 @@ class Whole:
     orphans: dict[str, list[str]]
     gigabytes: float | None
     card: tuple[str, float] | None
+    masks: dict[str, float] = field(default_factory=dict)  # how much of an item its mask leaves
 
     def content(self) -> dict[str, Any]:
         """What the findings depend on, as JSON holds it."""
@@ -62,11 +64,12 @@ def read_whole(project: Project) -> Whole:
     shots = project.rows("SELECT name, film FROM shot WHERE name IN (SELECT shot FROM item)")
     groups = project.rows("SELECT shot, cluster FROM shot_group WHERE shot IN (SELECT shot FROM item)")
     looks = project.rows("SELECT item, hashes FROM item_look")
+    masks = {row["item"]: row["share"] for row in project.rows("SELECT item, share FROM item_mask")}
     here, member = cards.card_here(), project.member
     return Whole(
         member.name, len(member.experts), member.fps, {row["name"]: row["film"] for row in shots},
         {row["shot"]: row["cluster"] for row in groups}, {row["item"]: row["hashes"] for row in looks}, _orphans(project),
-        _gigabytes(project, member), (here.name, here.gigabytes) if here else None,
+        _gigabytes(project, member), (here.name, here.gigabytes) if here else None, masks,
     )  # fmt: skip
 
 
@@ -106,6 +109,7 @@ def findings_of_all(items: Sequence[Facts], whole: Whole) -> list[Row]:
         *_stems(items),
         *_rates(items, whole),
         *_shown(items, whole),
+        *_masked(items, whole),
         *advice(items, whole),
     ]
 
@@ -154,6 +158,14 @@ def _shown(items: Sequence[Facts], whole: Whole) -> Iterator[Row]:
             '`export.stills_from = "outside"` takes others, and a section of larger stills would teach detail'
         )
         yield DATASET, "advice", "still-in-clip", why
+
+
+def _masked(items: Iterable[Facts], whole: Whole) -> Iterator[Row]:
+    for item in items:
+        share = whole.masks.get(item.name, 1.0)
+        if share < LITTLE:
+            why = f"its mask leaves {share:.1%} of the picture to learn from; is it black where it should be white?"
+            yield item.name, "warning", "small-mask", why
 
 
 def _in_clips(items: Sequence[Facts], whole: Whole) -> Iterator[str]:

@@ -20,7 +20,8 @@ from ... import __version__
 from ...core import archive, captions, models, store
 from ...core.archive import Member
 from ...core.control import is_passing
-from ...core.dataset import Encoded, encoded_samples, latent_file, text_file
+from ...core.counting import mask_files
+from ...core.dataset import Encoded, encoded_samples, latent_file, mask_file, text_file
 from ...core.errors import SakugaError
 from ...core.files import fingerprint
 from ...core.loras import parse_choice
@@ -87,6 +88,7 @@ def _encodings(project: Project, samples: Sequence[Encoded]) -> set[str]:
     """The files of all that training reads of the cache."""
     wanted = {latent_file(sample.latent) for sample in samples}
     wanted |= {text_file(key) for sample in samples for key in (sample.text, sample.negative)}
+    wanted |= {mask_file(sample.mask) for sample in samples if sample.mask}
     missing = [file for file in sorted(wanted) if not project.path(file).is_file()]
     if missing:
         raise SakugaError(f"{len(missing)} of {len(wanted)} encodings are not there; `sakuga cache`, then pack again")
@@ -161,9 +163,9 @@ def _store(
     """A copy of the store as it is to be elsewhere."""
     folders = _folders(project)
     planned = project.rows("SELECT name, file, folder FROM item WHERE name IN (SELECT item FROM sample)")
-    sums = {} if with_clips else {
-        place_of(tell, folders, item): project.sha256(project.path(item["file"])) for item in planned
-    }  # fmt: skip
+    places = {} if with_clips else {place_of(tell, folders, item): item["file"] for item in planned}
+    sums = {place: project.sha256(project.path(file)) for place, file in places.items()}
+    sums |= {file: project.sha256(project.path(file)) for file in mask_files(project)} if not with_clips else {}
     with closing(sqlite3.connect(copy)) as target:
         project.db.backup(target)
     with closing(store.connect(copy)) as db:
@@ -287,3 +289,5 @@ def _clips(project: Project, tell: Relocation) -> Iterator[Member]:
     for item in project.rows("SELECT name, file, folder FROM item ORDER BY name"):
         if project.path(item["file"]).is_file():
             yield Member(place_of(tell, folders, item), project.path(item["file"]))
+    for file in mask_files(project):
+        yield Member(file, project.path(file))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...core.dataset import Encoded, latent_file, text_file
+from ...core.dataset import Encoded, latent_file, mask_file, text_file
 from ...core.errors import SakugaError, nearest
 from ...core.family import Expert, Member
 from ...core.noise import shift_by_tokens, time_at
@@ -52,6 +52,7 @@ class Batch:
     t: Tensor
     texts: list[Tensor]
     condition: Condition = FREE
+    mask: Tensor | None = None  # how much each place counts, [B, 1, F, H, W]; all alike without
 
     def to(self, device: torch.device) -> "Batch":
         """On that device; from pinned memory without waiting for it."""
@@ -60,12 +61,17 @@ class Batch:
             return x.to(device, non_blocking=True)
 
         condition = self.condition if self.condition is FREE else self.condition.to(device)
-        return Batch(there(self.latent), there(self.noise), there(self.t), [there(x) for x in self.texts], condition)
+        mask = None if self.mask is None else there(self.mask)
+        texts = [there(x) for x in self.texts]
+        return Batch(there(self.latent), there(self.noise), there(self.t), texts, condition, mask)
 
     def pinned(self) -> "Batch":
         """In memory that a card can read while the program goes on."""
         texts = [text.pin_memory() for text in self.texts]
-        return Batch(self.latent.pin_memory(), self.noise.pin_memory(), self.t.pin_memory(), texts, self.condition)
+        mask = None if self.mask is None else self.mask.pin_memory()
+        return Batch(
+            self.latent.pin_memory(), self.noise.pin_memory(), self.t.pin_memory(), texts, self.condition, mask
+        )
 
 
 class Schedule:
@@ -207,7 +213,19 @@ def load(draws: Sequence[Draw], member: Member, project: Path, device: torch.dev
         image = with_mask(batch("image"), member.vae.stride[0])
         condition = Condition(image, batch("clip") if "clip" in given else None)
     t = _levels(draws, latent.shape[2]).to(device)
-    return Batch(latent, torch.cat(noise).to(device), t, [text.float().to(device) for text in texts], condition)
+    texts = [text.float().to(device) for text in texts]
+    return Batch(latent, torch.cat(noise).to(device), t, texts, condition, _masks(draws, project, latent))
+
+
+def _masks(draws: Sequence[Draw], project: Path, latent_BCFHW: Tensor) -> Tensor | None:
+    """The masks of draws like their latents, in fp32; None where none has one."""
+    if not any(draw.sample.mask for draw in draws):
+        return None
+    found = torch.ones_like(latent_BCFHW[:, :1])
+    for place, key in enumerate(draw.sample.mask for draw in draws):
+        if key:
+            found[place] = read_encoding(project / mask_file(key), key, "mask")["mask"]
+    return found
 
 
 def _levels(draws: Sequence[Draw], frames: int) -> Tensor:

@@ -97,6 +97,8 @@ def train(
     _check_first_frame(member, settings)
     experts = [member.expert(name) for name in settings.experts or [e.name for e in member.experts]]
     samples = encoded_samples(project)
+    if not settings.masks:
+        samples = [replace(sample, mask="") for sample in samples]
     schedules = {e.name: Schedule(samples, settings, e, member) for e in experts}
     paths = models.of_project(project)
     weights = {role: models.content_hash(project, path) for role, path in paths.items()}
@@ -411,7 +413,7 @@ class _Turn:
         """A checkpoint, then the state that it can be gone on from, then the rows that say so: written while steps go on."""
         learner = self.learner
         state = snapshot(number, learner.lora, learner.optimizer, learner.ema)
-        path = self._checkpoint_path(number)
+        path, request = self._checkpoint_path(number), self.control.answering
 
         def write() -> None:
             self._write_checkpoint(path, state)
@@ -420,7 +422,7 @@ class _Turn:
         def then() -> None:
             self._note_checkpoint(number, path)
             tidy(self.project, self.row, self.settings)
-            self.control.done_saving()
+            self.control.done_saving(request)
 
         self.saved = time.monotonic()
         self.writer.submit(f"step {number} of {self.expert.name}", write, then)

@@ -90,7 +90,8 @@ class _Test:
             encoded = read_encoding(self.project.folder / text_file(text), text, "text")["text"].float().to(self.device)
             padded = pad_text([encoded], self.project.member.text.length)
             velocity = self.model(noised, flow.model_time(batch.t), padded, *given)
-            found.append(float(flow.losses(velocity, flow.target(batch.latent, batch.noise), batch.t).mse))
+            wanted = flow.target(batch.latent, batch.noise)
+            found.append(float(flow.losses(velocity, wanted, batch.t, mask_B1FHW=batch.mask).mse))
         return found[0], sum(found[1:]) / OTHERS
 
     def _others(self, sample: Encoded, level: int) -> list[str]:

@@ -143,9 +143,10 @@ class Learner:
         given = batch.condition.image_BCFHW, batch.condition.clip_BTD
         velocity = self.model(noised, flow.model_time(batch.t), text, *given)
         s = self.settings
+        mask = None if batch.mask is None else s.mask_floor + (1 - s.mask_floor) * batch.mask
         return flow.losses(
             velocity, flow.target(batch.latent, batch.noise), batch.t, kind=s.loss, delta=s.huber_delta,
-            weighting=s.weighting,
+            weighting=s.weighting, mask_B1FHW=mask,
         )  # fmt: skip
 
     @contextmanager
