@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from sakuga.core.adapters import LORA, Kind
 from sakuga.core.cost import (
     Held,
     blocks_bytes,
@@ -55,6 +56,10 @@ def test_parameters_are_those_of_the_model(name: str) -> None:
     assert parameters(shape) == blocks
     lora = inject(model, 8, 8.0, 1)
     assert lora_parameters(shape, 8) == sum(p.numel() for p in lora.parameters())
+    for kind in (Kind("lokr"), Kind("lokr", 4, True), Kind("dora")):
+        lora.remove(model)
+        lora = inject(model, 8, 8, 0, kind=kind)
+        assert lora_parameters(shape, 8, kind) == sum(p.numel() for p in lora.parameters())
 
 
 def test_the_14b_has_14_billion_and_its_lora_of_rank_32_153_million() -> None:
@@ -100,13 +105,13 @@ class Alive(TorchDispatchMode):
         self.now -= size
 
 
-def alive(wan: Transformer, training: bool) -> int:
+def alive(wan: Transformer, training: bool, kind: Kind = LORA) -> int:
     """The most bytes beside weights and inputs, at 480 tokens in bf16."""
     model = WanTransformer(wan).to_compute(torch.bfloat16).requires_grad_(False)
     given = torch.randn(1, 16, 5, 16, 24), torch.tensor([700.0]), torch.randn(1, 8, wan.text_dim)
     if training:
         model.checkpointing = True
-        inject(model, 2, 2, 0)
+        inject(model, 2, 2, 0, kind=kind)
     with torch.set_grad_enabled(training), Alive(*model.parameters(), *given) as found:
         y = model(*given)
         if training:
@@ -120,6 +125,13 @@ def test_memory_is_what_is_alive(dim: int, ffn: int) -> None:
     assert forward_bytes(wan, 480) == pytest.approx(alive(wan, training=False), rel=0.05)
     told = step_memory(replace(WAN, transformer=wan), 2, 480, weight_bytes=2).activations * 1e9
     assert 0.9 < told / alive(wan, training=True) < 1.15
+
+
+@pytest.mark.parametrize("name", ["lokr", "dora"])
+def test_memory_of_other_adapters_is_what_is_alive(name: str) -> None:
+    wan, kind = Transformer(256, 1024, 2, 3, 16, 16, 64, freq_dim=32), Kind(name, factor=2)
+    told = step_memory(replace(WAN, transformer=wan), 2, 480, weight_bytes=2, kind=kind).activations * 1e9
+    assert 0.9 < told / alive(wan, training=True, kind=kind) < 1.15
 
 
 def test_weights_outside_the_blocks() -> None:

@@ -252,6 +252,12 @@ def test_the_logarithm_of_the_signal_is_a_sigmoid(read: Any) -> None:
     assert (draft.settings["train.time_mean"], draft.settings["train.time_scale"]) == (0.5, 1.5)
 
 
+def test_a_lokr_of_the_nearest_factors(read: Any) -> None:
+    draft = read("video", "", "--network_module", "networks.lokr", "--network_args", "factor=-1")
+    assert draft.settings["train.adapter"] == "lokr" and "train.factor" not in draft.settings
+    assert said(draft, "train: network_args.factor")[0][0] == "exact"
+
+
 def test_layers_dropout_and_schedule_of_a_training(read: Any) -> None:
     patterns = [
         "exclude_patterns=['.*ffn.*', '.*cross_attn.*']",

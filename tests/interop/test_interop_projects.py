@@ -307,6 +307,35 @@ def test_a_job_for_ai_toolkit(imported: Project) -> None:
     assert all(Path(d["folder_path"]).is_dir() for d in process["datasets"])
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_a_lokr_goes_there_and_comes_back(imported: Project, full: bool) -> None:
+    chosen = {"adapter": "lokr", "factor": 4, "full_matrix": full}
+    imported.settings = imported.settings.model_copy(update={"train": change(imported.settings.train, chosen)})
+    for trainer in ("musubi", "diffusion-pipe"):
+        told = api.export_config(imported, trainer).report
+        assert not [entry for entry in told if entry.key in ("train.adapter", "train.factor", "train.full_matrix")]
+    out = imported.folder / "exported"
+    musubi = read_musubi(out / "musubi/dataset.toml", [str(out / "musubi/train.sh")], ()).settings
+    pipe = read_diffusion_pipe(out / "diffusion-pipe/config.toml", (), ()).settings
+    for found in (musubi, pipe):
+        assert (found["train.adapter"], found["train.factor"]) == ("lokr", 4)
+        assert (found.get("train.full_matrix", False), found.get("train.rank")) == (full, None if full else 32)
+    (path,) = api.export_config(imported, "ai-toolkit").files
+    (process,) = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]["process"]
+    assert process["network"] == {
+        "type": "lokr", "lokr_factor": 4, "lokr_full_rank": full, "linear": 32, "linear_alpha": 32.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("trainer", ["musubi", "diffusion-pipe", "ai-toolkit"])
+def test_a_dora_is_a_lora_elsewhere_and_that_is_told(imported: Project, trainer: str) -> None:
+    imported.settings = imported.settings.model_copy(
+        update={"train": change(imported.settings.train, {"adapter": "dora"})}
+    )
+    told = {entry.key: entry for entry in api.export_config(imported, trainer).report}
+    assert told["train.adapter"].kind == "refused" and told["train.adapter"].became == "a LoRA"
+
+
 def test_two_experts_are_two_trainings(imported: Project) -> None:
     imported.settings = imported.settings.model_copy(update={"model": "wan2.2-t2v-a14b"})
     api.export_config(imported, "musubi")

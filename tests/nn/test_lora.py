@@ -166,7 +166,7 @@ def test_gradients_reach_the_adapters_alone(model: WanTransformer) -> None:
 
 
 def test_half_precision_base_keeps_fp32_adapters() -> None:
-    linear = LoraLinear(nn.Linear(8, 8, dtype=torch.bfloat16), torch.randn(2, 8), torch.randn(8, 2), 2)
+    linear = LoraLinear(nn.Linear(8, 8, dtype=torch.bfloat16), {"A": torch.randn(2, 8), "B": torch.randn(8, 2)}, 2)
     assert linear(torch.randn(3, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
     assert linear.A.dtype == torch.float32
 
@@ -255,7 +255,7 @@ def test_dropout_is_of_training_alone_and_the_same_for_the_same_seed(model: WanT
 
 
 def test_dropout_keeps_the_mean_and_the_base() -> None:
-    layer = LoraLinear(nn.Linear(4, 3), torch.ones(1, 4), torch.ones(3, 1), 1, dropout=0.25)
+    layer = LoraLinear(nn.Linear(4, 3), {"A": torch.ones(1, 4), "B": torch.ones(3, 1)}, 1, dropout=0.25)
     layer.train()
     torch.manual_seed(0)
     x = torch.ones(4000, 4)

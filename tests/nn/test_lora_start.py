@@ -84,7 +84,7 @@ def test_what_is_in_one_alone_is_named(model: WanTransformer) -> None:  # noqa: 
 
 
 def test_other_kinds_become_low_rank(model: WanTransformer) -> None:  # noqa: F811
-    kron = Kron(torch.randn(8, 8), torch.ones(8, 8), 1.0, {})
+    kron = Kron({"lokr_w1": torch.randn(8, 8), "lokr_w2": torch.ones(8, 8)})
     full = Full(torch.outer(torch.randn(96), torch.randn(64)))
     file = lora.LoraFile(Path("k"), {}, others={"blocks.0.self_attn.q": kron, "blocks.0.ffn.0": full})
     adapters = lora.inject(model, 8, 8, seed=5)

@@ -17,6 +17,7 @@ Bytes a token in bf16, counted while our blocks run in shapes of several widths:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .adapters import LORA, Kind
 from .errors import SakugaError
 from .family import Member, Transformer
 
@@ -47,11 +48,11 @@ def parameters(shape: Transformer) -> int:
     return shape.layers * (8 * d * d + 2 * d * f + (2 * d * d if shape.clip_branch else 0))
 
 
-def lora_parameters(shape: Transformer, rank: int) -> int:
-    """The weights of a LoRA on every linear layer of every block."""
+def lora_parameters(shape: Transformer, rank: int, kind: Kind = LORA) -> int:
+    """The numbers that adapters of a kind learn on every linear layer of every block."""
     d, f = shape.dim, shape.ffn_dim
     square = 10 if shape.clip_branch else 8
-    return shape.layers * rank * (square * 2 * d + 2 * (d + f))
+    return shape.layers * (square * kind.numbers(d, d, rank) + kind.numbers(f, d, rank) + kind.numbers(d, f, rank))
 
 
 def sample_flop(member: Member, width: int, height: int, frames: int) -> float:
@@ -64,13 +65,17 @@ def sample_flop(member: Member, width: int, height: int, frames: int) -> float:
     return 3 * matrices + 4 * attention
 
 
-def step_memory(member: Member, rank: int, tokens: int, *, weight_bytes: float, batch: int = 1) -> Memory:
+def step_memory(
+    member: Member, rank: int, tokens: int, *, weight_bytes: float, batch: int = 1, kind: Kind = LORA
+) -> Memory:
     """The device memory of a step over `batch` samples of `tokens` each, weights resident and blocks recomputed."""
     shape = member.transformer
     a_token = 4 * shape.dim * shape.layers + 49 * shape.dim + 8 * shape.ffn_dim
+    if kind.keeps_outputs:
+        a_token += 2 * (7 * shape.dim + shape.ffn_dim)
     return Memory(
         parameters(shape) * weight_bytes / GB,
-        lora_parameters(shape, rank) * TRAINED_BYTES / GB,
+        lora_parameters(shape, rank, kind) * TRAINED_BYTES / GB,
         batch * tokens * a_token / GB,
     )
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from .adapters import MOST_RANK, Kind
 from .family import Expert
 from .files import safe_stem
 from .setting import Hardware, Settings, setting
@@ -17,7 +18,7 @@ Shift = Annotated[float, Field(gt=0)] | Literal["tokens"]
 class ExpertTrain(Settings):
     """What one expert has of its own; what is not set is that of the run."""
 
-    rank: int | None = setting(None, "Rank of its LoRA", ge=1, le=1024)
+    rank: int | None = setting(None, "Rank of its LoRA", ge=1, le=MOST_RANK)
     alpha: float | None = setting(None, "Scale of its LoRA is alpha / rank", gt=0)
     learning_rate: float | None = setting(None, "Its learning rate", gt=0)
     steps: int | None = setting(None, "Its optimizer steps", ge=1)
@@ -66,8 +67,15 @@ class TrainSettings(Hardware):
     )
     seed: int = setting(1, "Seed of order, noise and noise levels", ge=0, lt=2**63)
 
-    rank: int = setting(32, "Rank of the LoRA", ge=1, le=1024)
+    adapter: Literal["lora", "lokr", "dora"] = setting(
+        "lora", "What is learnt beside a weight: lora, lokr (a Kronecker product), dora (LoRA and lengths of rows)"
+    )
+    rank: int = setting(32, "Rank of the LoRA", ge=1, le=MOST_RANK)
     alpha: float | None = setting(None, "Scale of the LoRA is alpha / rank; rank by default", gt=0)
+    factor: int | None = setting(
+        None, "LoKr: the smaller factor of a weight's sides; by default the two factors are as near as can be", ge=1
+    )
+    full_matrix: bool = setting(False, "LoKr: the larger factor is a whole matrix, whatever the rank")
     rslora: bool = setting(
         False, "Scale by alpha / sqrt(rank) instead (rsLoRA); written so that other programs need not know"
     )
@@ -76,7 +84,7 @@ class TrainSettings(Hardware):
         (), "Only layers whose name one of these patterns finds (blocks.0.self_attn.q ...)"
     )
     exclude: tuple[str, ...] = setting((), "No layers whose name one of these patterns finds")
-    ranks: dict[str, Annotated[int, Field(ge=1, le=1024)]] = setting({}, "Other ranks, by pattern of the layers' names")
+    ranks: dict[str, Annotated[int, Field(ge=1, le=MOST_RANK)]] = setting({}, "Other ranks, by pattern of the layers' names")
     ema: Fraction = setting(
         0.0, "Save and preview the running mean of the LoRA, of this decay a step; 0.99 where wanted"
     )
@@ -86,7 +94,9 @@ class TrainSettings(Hardware):
     )
     optimizer_args: dict[str, Any] = setting({}, "More arguments of the optimizer, by name")
     learning_rate: float = setting(2e-5, "Learning rate", gt=0)
-    lora_plus: float = setting(1.0, "The B matrices learn so many times as fast (LoRA+); 16 where wanted", gt=0)
+    lora_plus: float = setting(
+        1.0, "What begins at zero (B, of LoKr w2) learns so many times as fast (LoRA+), 16 where wanted", gt=0
+    )
     betas: tuple[Fraction, Fraction] = setting((0.9, 0.99), "Betas of AdamW and its kin")
     weight_decay: float = setting(0.01, "Weight decay of AdamW and its kin", ge=0)
     eps: float = setting(1e-8, "Epsilon of AdamW and its kin", gt=0)
@@ -167,6 +177,11 @@ class TrainSettings(Hardware):
             if part.min_t is not None and part.max_t is not None and part.min_t >= part.max_t:
                 raise ValueError(f"min_t ({part.min_t:g}) is to be below max_t ({part.max_t:g})")
         return self
+
+    @property
+    def kind(self) -> Kind:
+        """The adapter that is trained."""
+        return Kind(self.adapter, self.factor, self.full_matrix)
 
     def of(self, expert: Expert) -> "TrainSettings":
         """The settings as this expert has them."""

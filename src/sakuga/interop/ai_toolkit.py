@@ -9,7 +9,7 @@ import yaml
 from ..core.errors import SakugaError
 from ..core.project import Project
 from ..core.prompts import read_prompts
-from .layout import Exported, Layout, Part, cannot, one_shift
+from .layout import Exported, Layout, Part, cannot, one_shift, trains_lokr
 
 NAME = "ai-toolkit"
 SUFFIXES = frozenset(
@@ -42,7 +42,7 @@ def write_ai_toolkit(project: Project, out: Path) -> Exported:
     datasets = [entry for part in layout.parts() for entry in _datasets(project, layout, part)]
     process = {
         "type": "sd_trainer", "training_folder": (exported.folder / "output").as_posix(), "device": "cuda:0",
-        "network": _network(project), "save": _save(project), "datasets": datasets, "train": _train(project, exported),
+        "network": _network(project, exported), "save": _save(project), "datasets": datasets, "train": _train(project, exported),
         "model": _model(project), "sample": _sample(project),
     }  # fmt: skip
     job = {
@@ -79,9 +79,12 @@ def _datasets(project: Project, layout: Layout, part: Part) -> list[dict[str, An
     return [entry | {"num_frames": n, "shrink_video_to_frames": False, "fps": project.member.fps} for n in moving]
 
 
-def _network(project: Project) -> dict[str, Any]:
+def _network(project: Project, exported: Exported) -> dict[str, Any]:
     train = project.settings.train
-    return {"type": "lora", "linear": train.rank, "linear_alpha": train.alpha or train.rank}
+    sizes = {"linear": train.rank, "linear_alpha": train.alpha or train.rank}
+    if trains_lokr(train, exported):
+        return {"type": "lokr", "lokr_factor": train.factor or -1, "lokr_full_rank": train.full_matrix} | sizes
+    return {"type": "lora"} | sizes
 
 
 def _save(project: Project) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..core.errors import SakugaError, nearest
 from ..core.family import FAMILY
 from . import diffusion_pipe_keys as keys
 from .diffusion_pipe_dataset import DatasetFile
-from .draft import Draft, Later, expert_named, flux_shift, take_file, take_range, whole_name
+from .draft import Draft, Later, expert_named, flux_shift, put_factor, rank_setting, take_file, take_range, whole_name
 from .optimizers import take_optimizer
 from .reading import another, check_keys, last_part, locate, read_table, want
 from .report import SECRET
@@ -179,17 +179,20 @@ class _Main:
         kind = adapter.get("type", "lora")
         if kind == "lora":
             self.say("exact", "adapter.type", kind, "a LoRA of the same layers")
+        elif kind == "lokr":
+            self.put("exact", "adapter.type", "train.adapter", "lokr")
+            put_factor(self.draft, "adapter.decompose_factor", self.number("decompose_factor", -1, table=adapter))
         else:
             self.say(
                 "refused",
                 "adapter.type",
                 kind,
                 "a LoRA",
-                f"{kind} is not there; Sakuga trains LoRAs of the linear layers",
+                f"{kind} is not there; Sakuga trains LoRA, LoKr and DoRA of the linear layers",
             )
         rank = self.number("rank", table=adapter)
         if rank is not None:
-            self.put("exact", "adapter.rank", "train.rank", rank)
+            self.put("exact", "adapter.rank", *rank_setting(self.draft, rank))
             self.draft.put(
                 "exact", "adapter: (alpha)", None, "train.alpha", float(rank), "alpha is the rank there: scale 1"
             )

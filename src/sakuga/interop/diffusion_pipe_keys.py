@@ -75,14 +75,15 @@ MODEL |= fixed("exact", "captions are encoded once", "cache_text_embeddings")
 MODEL |= fixed("ignored there", "Wan's training does not use it", "guidance", "vae_path", "clip_path", "clip_dtype")
 
 ADAPTER = {
-    "type": Key("lora; lokr is refused"),
+    "type": Key("lora, or lokr: train.adapter"),
+    "decompose_factor": Key("train.factor"),
     "rank": Key("train.rank, and train.alpha: alpha is the rank there"),
     "dropout": Key("train.dropout"),
     "exclude_modules": Key("train.exclude"),
     "init_from_existing": Key("train.start_from, where the file is on this machine"),
 }
 ADAPTER |= fixed("exact", "a LoRA is trained in full precision", "dtype")
-ADAPTER |= fixed("refused", f"it is {_LATER}", "decompose_factor", "rank_dropout",
+ADAPTER |= fixed("refused", f"it is {_LATER}", "rank_dropout",
                   "fuse_adapters", "merge_adapters")  # fmt: skip
 ADAPTER |= fixed("refused", "alpha is an error there too; the scale is 1", "alpha")
 

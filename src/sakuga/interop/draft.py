@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.adapters import MOST_RANK
 from ..core.family import Member
 from ..core.family import member as member_of
 from .reading import last_part, locate
@@ -60,6 +61,20 @@ class Draft:
         self.sections[name] = {"items": kind, **values}
         self.folders[name] = folder
         return name
+
+
+def put_factor(draft: Draft, there: str, factor: int) -> None:
+    """The factor of a LoKr; -1 is the nearest factors there, which Sakuga takes where none is set."""
+    if factor > 0:
+        draft.put("exact", there, factor, "train.factor", factor)
+    else:
+        draft.report.add("exact", there, factor, "", "the factors that are nearest to one another")
+
+
+def rank_setting(draft: Draft, rank: int) -> tuple[str, Any]:
+    """The setting that a rank is; one larger than any says of a LoKr that its larger factor is a whole matrix."""
+    whole = rank > MOST_RANK and draft.settings.get("train.adapter") == "lokr"
+    return ("train.full_matrix", True) if whole else ("train.rank", rank)
 
 
 def take_range(draft: Draft, there: str, t_min: float, t_max: float, squeezed: bool) -> None:

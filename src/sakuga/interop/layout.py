@@ -178,6 +178,9 @@ def one_shift(project: Project, exported: "Exported") -> float:
     return member.shift
 
 
+WHOLE = 100_000  # the rank by which LyCORIS and its kin are told that the larger factor of a LoKr is a whole matrix
+
+
 def untold(train: TrainSettings, exported: "Exported", has: Collection[str]) -> None:
     """Tells each setting that was chosen, changes the result, and is none of those that a trainer `has`."""
     usual = TrainSettings().that_matter()
@@ -186,6 +189,13 @@ def untold(train: TrainSettings, exported: "Exported", has: Collection[str]) -> 
             exported.report.add(
                 "refused", f"train.{name}", value, "", "it has no such setting, or another meaning of it"
             )
+
+
+def trains_lokr(train: TrainSettings, exported: "Exported") -> bool:
+    """Whether a LoKr is to be trained there; of a DoRA it is told that none is."""
+    if train.adapter == "dora":
+        exported.report.add("refused", "train.adapter", "dora", "a LoRA", "it trains none")
+    return train.adapter == "lokr"
 
 
 def cannot(exported: Exported, there: str, section: Section, name: str, keys: Mapping[str, str]) -> None:

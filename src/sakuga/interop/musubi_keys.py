@@ -79,10 +79,10 @@ TRAIN = {
     "config_file": Key("a TOML file of further arguments is read too"),
     "network_dim": Key("train.rank; 4 where it is not given"),
     "network_alpha": Key("train.alpha; 1 where it is not given, which scales the LoRA by 1/rank"),
-    "network_module": Key("networks.lora_wan; LoHa, LoKr and LyCORIS are refused"),
+    "network_module": Key("networks.lora_wan, and networks.lokr as train.adapter; LoHa and LyCORIS are refused"),
     "network_args": Key(
-        "exclude_patterns and include_patterns are train.exclude, loraplus_lr_ratio is train.lora_plus; what else there is is "
-        "refused, but for verbose",
+        "exclude_patterns and include_patterns are train.exclude, loraplus_lr_ratio is train.lora_plus, factor is train.factor; "
+        "what else there is is refused, but for verbose",
         takes="many",
     ),
     "network_dropout": Key("train.dropout, which zeroes another place"),

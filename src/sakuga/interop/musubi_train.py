@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.errors import SakugaError
 from . import musubi_keys as keys
-from .draft import Draft, Later, expert_named, flux_shift, take_range, whole_name
+from .draft import Draft, Later, expert_named, flux_shift, put_factor, rank_setting, take_range, whole_name
 from .optimizers import take_optimizer
 
 # What holds there where nothing is said.
@@ -65,17 +65,19 @@ class Training:
 
     def _network(self) -> None:
         module = str(self.arguments.get("network_module", "networks.lora_wan"))
-        if module != "networks.lora_wan":
+        if module == "networks.lokr":
+            self.put("exact", "network_module", "train.adapter", "lokr")
+        elif module != "networks.lora_wan":
             self.say(
                 "refused",
                 "network_module",
                 "a LoRA",
-                f"{module} is not there; Sakuga trains LoRAs of the linear layers",
+                f"{module} is not there; Sakuga trains LoRA, LoKr and DoRA of the linear layers",
             )
         elif "network_module" in self.arguments:
             self.say("exact", "network_module", "a LoRA of the same layers")
         rank = self.value("network_dim", int, RANK)
-        self.put("exact", "network_dim", "train.rank", rank)
+        self.put("exact", "network_dim", *rank_setting(self.draft, rank))
         alpha = self.value("network_alpha", float, ALPHA)
         scale = f"the LoRA is scaled by alpha / rank = {alpha / max(rank, 1):g}"
         weak = (
@@ -98,6 +100,8 @@ class Training:
                 self.draft.report.add("exact", there, text, "", "it changes no result")
             elif key == "loraplus_lr_ratio":
                 self.draft.put("exact", there, text, "train.lora_plus", _literal(there, text, float))
+            elif key == "factor":
+                put_factor(self.draft, there, _literal(there, text, int))
             elif key == "exclude_patterns":
                 rescued = "".join(
                     f"(?!{whole_name(p)})" for p in _literal(there, words.get("include_patterns", "[]"), list)

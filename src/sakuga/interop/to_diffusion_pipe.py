@@ -9,7 +9,7 @@ from ..core.family import Expert
 from ..core.project import Project
 from ..core.samples.buckets import landscape_buckets
 from ..core.samples.windows import lengths
-from .layout import Exported, Layout, Part, cannot, model_paths, one_shift, toml, untold
+from .layout import WHOLE, Exported, Layout, Part, cannot, model_paths, one_shift, toml, trains_lokr, untold
 
 NAME = "diffusion-pipe"
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v"))
@@ -17,7 +17,7 @@ LACKS = {"weight": "every sample counts the same", "caption_dropout": "one share
 HAS = {  # settings of ours that are written, or told by themselves
     "experts", "steps", "epochs", "accumulation", "batch", "seed", "rank", "alpha", "learning_rate", "betas", "weight_decay", "eps",
     "max_norm", "warmup", "schedule", "time", "time_scale", "shift", "min_t", "max_t", "low_full_range", "loss", "huber_delta",
-    "dropout", "caption_dropout", "first_frame", "precision",
+    "dropout", "caption_dropout", "first_frame", "precision", "adapter", "factor", "full_matrix",
 }  # fmt: skip
 MODES = {"head": "single_beginning", "middle": "single_middle"}
 
@@ -157,6 +157,12 @@ def _config(project: Project, exported: Exported, expert: Expert, dataset: Path,
     low, high = train.levels(expert)
     model |= {"min_t": low, "max_t": high} if two or (low, high) != (0, 1) else {}
     adapter: dict[str, Any] = {"type": "lora", "rank": train.rank, "dtype": "bfloat16"}
+    if train.adapter == "lokr":
+        adapter |= {
+            "type": "lokr",
+            "decompose_factor": train.factor or -1,
+            "rank": WHOLE if train.full_matrix else train.rank,
+        }
     adapter |= {"dropout": train.dropout} if train.dropout else {}
     optimizer = {
         "type": "adamw",
@@ -194,6 +200,7 @@ def _lost(project: Project, exported: Exported) -> None:
             str(train.rank),
             "alpha is the rank there; the rate would have to make up",
         )
+    trains_lokr(train, exported)
     untold(train, exported, HAS)
     if train.schedule == "wsd":
         report.add("refused", "train.schedule", "wsd", "constant", "it has constant, linear and cosine")

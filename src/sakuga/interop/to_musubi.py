@@ -7,7 +7,7 @@ from ..core.errors import SakugaError
 from ..core.family import TRAIN_TIMESTEPS, Expert, Member
 from ..core.project import Project
 from .buckets import musubi_sizes
-from .layout import Exported, Layout, Part, cannot, model_paths, one_shift, toml, untold
+from .layout import WHOLE, Exported, Layout, Part, cannot, model_paths, one_shift, toml, trains_lokr, untold
 from .musubi_keys import TASKS
 
 NAME = "musubi-tuner"
@@ -42,6 +42,7 @@ SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine", "linear": "
 HAS = {  # settings of ours that are written, or told by themselves
     "experts", "steps", "epochs", "accumulation", "batch", "seed", "rank", "alpha", "learning_rate", "betas", "weight_decay", "eps",
     "max_norm", "warmup", "schedule", "decay", "time", "time_scale", "shift", "weighting", "caption_dropout", "precision",
+    "adapter", "factor", "full_matrix",
 }  # fmt: skip
 
 
@@ -191,6 +192,9 @@ def _train(project: Project, exported: Exported) -> list[str]:
         values |= {"sigmoid_scale": train.time_scale}
     if train.weighting != "none":
         values |= {"weighting_scheme": train.weighting}
+    lokr = trains_lokr(train, exported)
+    if lokr:
+        values |= {"network_module": "networks.lokr", "network_dim": WHOLE if train.full_matrix else train.rank}
     if train.schedule == "wsd":
         values |= {"lr_decay_steps": train.decay}
         report.add("differs", "train.schedule", "wsd", "warmup_stable_decay", "it falls along half a cosine")
@@ -217,6 +221,8 @@ def _train(project: Project, exported: Exported) -> list[str]:
             "sample_every_n_steps": train.preview_every,
         }
     words = [word for key, value in values.items() for word in (f"--{key}", _plain(value))]
+    if lokr:
+        words += ["--network_args", f"factor={train.factor or -1}"]
     arguments = {
         "betas": f"{train.betas[0]:g},{train.betas[1]:g}",
         "eps": f"{train.eps:g}",

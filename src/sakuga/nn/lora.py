@@ -1,9 +1,8 @@
 """LoRA in a model: adapters on the Linears of a transformer. `lora_file` reads and writes them.
 
-An adapter wraps a Linear where it stands in the model, in training and for files alike (`LoraLinear`; `ChangedLinear` for
-what is no plain LoRA); adapters stack. The model's state_dict stays that of the base: the original keys, nothing of the
-adapters, loadable with adapters in place. What a file adds to biases, norms and modulations is added to the parameter
-itself (`Shift`), and taken back exactly.
+An adapter (`adapters`) wraps a Linear where it stands in the model, in training and for files alike; adapters stack. The
+model's state_dict stays that of the base: the original keys, nothing of the adapters, loadable with adapters in place. What
+a file adds to biases, norms and modulations is added to the parameter itself (`Shift`), and taken back exactly.
 
 Shapes: A [rank, in], B [out, rank]; x [..., in].
 """
@@ -12,16 +11,16 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.adapters import LORA, Kind
 from ..core.errors import SakugaError, nearest
 from ..core.family import MEMBERS, Transformer
-from .flow import key_seed
-from .lora_changes import Change, Dora, LoraTensors, difference, on_device
+from .adapters import TRAINED, ChangedLinear, LoraLinear, Trained, fresh, innermost
+from .lora_changes import Change, Dora, Kron, Learnt, LoraTensors, difference, on_device
 from .lora_file import HEADER_LIMIT, Hashes, LoraFile, hashes, load_lora, lora_state_dict, save_lora
 from .lora_fold import home, plain_weight, store
 from .lora_names import TARGETS, stranger
@@ -32,86 +31,7 @@ __all__ = [
     "apply", "hashes", "inject", "load_lora", "lora_state_dict", "merge", "merge_all", "save_lora",
 ]  # fmt: skip
 
-
-class Adapter(nn.Module):
-    """A Linear with something beside it; `strength` 0 is off, 1 as trained. The base is frozen."""
-
-    def __init__(self, base: nn.Module) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.strength = 1.0
-
-    @property
-    def weight(self) -> Tensor:
-        """The base's weight: code that asks a Linear for it goes on working."""
-        return self.base.weight  # type: ignore[return-value]
-
-    @property
-    def bias(self) -> Tensor | None:
-        return self.base.bias  # type: ignore[return-value]
-
-    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        return self.base.state_dict(destination=destination, prefix=prefix, keep_vars=keep_vars)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        """Hands the keys that stand at this name on to the base, which torch loads next."""
-        for key in [k for k in state_dict if k.startswith(prefix) and not k.startswith(f"{prefix}base.")]:
-            state_dict[f"{prefix}base.{key[len(prefix) :]}"] = state_dict.pop(key)
-
-
-class LoraLinear(Adapter):
-    """base(x) + strength * alpha / rank * B A dropout(x). A and B are fp32 and compute in the type of x.
-
-    Dropout is of the LoRA's input and in training mode alone (torch's generator; a checkpointed block sees its mask again).
-    """
-
-    def __init__(self, base: nn.Module, A: Tensor, B: Tensor, alpha: float, dropout: float = 0.0) -> None:
-        super().__init__(base)
-        self.A, self.B = nn.Parameter(A.float()), nn.Parameter(B.float())
-        self.alpha, self.dropout = alpha, dropout
-        self.training = base.training  # a new adapter joins the mode that the model is in
-
-    @property
-    def scale(self) -> float:
-        return self.strength * self.alpha / self.A.shape[0]
-
-    @property
-    def change(self) -> LoraTensors:
-        return LoraTensors(self.A.detach(), self.B.detach(), self.alpha)
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = F.dropout(x, self.dropout, self.training) if self.dropout else x
-        delta = F.linear(F.linear(seen, self.A.to(x.dtype)), self.B.to(x.dtype))
-        return self.base(x) + self.scale * delta
-
-
-class ChangedLinear(Adapter):
-    """base(x) + strength * (changed W - W) x, for a change of another kind. Not trained.
-
-    DoRA scales rows or columns of W + change: its share is (g - 1) W x + g change(x) for rows of gain g, and
-    W ((g - 1) x) + change(g x) for columns.
-    """
-
-    def __init__(self, base: nn.Module, change: Change | Dora) -> None:
-        super().__init__(base)
-        self.change = change
-        self.gain = change.gain(plain_weight(innermost(base))) if isinstance(change, Dora) else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(self.change, Dora) or self.gain is None:
-            assert not isinstance(self.change, Dora)
-            return self.base(x) + self.strength * self.change.act(x)
-        linear, gain = innermost(self.base), self.gain.to(x.dtype)
-        if gain.shape[1] == 1:
-            delta = (gain[:, 0] - 1) * _unbiased(linear, x) + gain[:, 0] * self.change.change.act(x)
-        else:
-            delta = _unbiased(linear, (gain[0] - 1) * x) + self.change.change.act(gain[0] * x)
-        return self.base(x) + self.strength * delta
-
-
-def _unbiased(linear: Any, x: Tensor) -> Tensor:
-    y: Tensor = linear(x)
-    return y if linear.bias is None else y - linear.bias
+T = TypeVar("T", bound=Trained)
 
 
 @dataclass(eq=False)
@@ -167,39 +87,36 @@ class LoraSet:
     """The adapters that one LoRA has in a model, by the name of the layer."""
 
     def __init__(
-        self, layers: dict[str, LoraLinear], others: Mapping[str, ChangedLinear] = {}, shifts: Sequence[Shift] = ()
+        self, layers: Mapping[str, Trained], others: Mapping[str, ChangedLinear] = {}, shifts: Sequence[Shift] = ()
     ) -> None:
-        self.layers, self.others, self.shifts = layers, others, shifts
+        self.layers, self.others, self.shifts = dict(layers), others, shifts
+
+    def parts(self) -> list[tuple[str, nn.Parameter]]:
+        """What is learnt on every layer, in the order of the model, each with the name of the part that it is."""
+        return [part for layer in self.layers.values() for part in layer.parts.items()]
 
     def parameters(self) -> list[nn.Parameter]:
-        """A and B of every layer, in the order of the model."""
-        return [p for layer in self.layers.values() for p in (layer.A, layer.B)]
+        """The same without the names."""
+        return [part for _, part in self.parts()]
 
-    def tensors(self) -> dict[str, LoraTensors]:
+    def tensors(self) -> dict[str, Learnt]:
         """The values, as `save_lora` takes them."""
         return {name: layer.change for name, layer in self.layers.items()}
 
-    @torch.no_grad()
-    def load(self, tensors: Mapping[str, LoraTensors]) -> None:
-        """Takes over saved values, of exactly these layers and ranks."""
-        if tensors.keys() != self.layers.keys():
-            odd = sorted(tensors.keys() ^ self.layers.keys())
+    def in_order(self, saved: Mapping[str, Learnt]) -> list[Tensor]:
+        """Saved values in the order of `parameters`."""
+        return [saved[name].parts()[part] for name, layer in self.layers.items() for part in layer.parts]
+
+    def load(self, saved: Mapping[str, Learnt]) -> None:
+        """Takes over saved values, of exactly these layers, kinds and ranks."""
+        if saved.keys() != self.layers.keys():
+            odd = sorted(saved.keys() ^ self.layers.keys())
             raise SakugaError(f"the saved LoRA has other layers than this one ({few(odd)}); train with its settings")
         for name, layer in self.layers.items():
-            saved = tensors[name]
-            if saved.A.shape != layer.A.shape or saved.B.shape != layer.B.shape:
-                ranks = f"rank {saved.A.shape[0]} at {name}, this one {layer.A.shape[0]}"
-                if len(saved.A) != len(layer.A):
-                    raise SakugaError(f"the saved LoRA has {ranks}; set the same rank")
-                sizes = [f"{len(B)} x {A.shape[1]}" for A, B in ((saved.A, saved.B), (layer.A, layer.B))]
-                raise SakugaError(
-                    f"the saved LoRA is of another model: its {name} is {sizes[0]}, this one's {sizes[1]}"
-                )
-            layer.A.copy_(saved.A)
-            layer.B.copy_(saved.B)
-            layer.alpha = saved.alpha
+            _check_same(name, saved[name], layer.change)
+            layer.take(saved[name])
 
-    def adapters(self) -> dict[str, LoraLinear | ChangedLinear]:
+    def adapters(self) -> dict[str, Trained | ChangedLinear]:
         """All of them, by the name of the layer."""
         return {**self.layers, **self.others}
 
@@ -225,9 +142,28 @@ class LoraSet:
         return fold(model, [(self, strength)])
 
 
+def _check_same(name: str, saved: Learnt, here: Learnt) -> None:
+    """Raises SakugaError where one change cannot take the place of another."""
+    if saved.kind != here.kind:
+        kinds = f"{saved.kind} at {name}, this one {here.kind}"
+        raise SakugaError(f"the saved LoRA is {kinds}; set train.adapter as it was")
+    if saved.shape != here.shape:
+        sizes = [f"{out} x {into}" for out, into in (saved.shape, here.shape)]
+        raise SakugaError(f"the saved LoRA is of another model: its {name} is {sizes[0]}, this one's {sizes[1]}")
+    sizes_of = [{part: tensor.shape for part, tensor in change.parts().items()} for change in (saved, here)]
+    if sizes_of[0] != sizes_of[1]:
+        if isinstance(saved, Kron):
+            raise SakugaError(
+                f"the saved LoRA has other factors at {name}; set train.rank, train.factor and train.full_matrix as they were"
+            )
+        ranks = [len(change.parts()["A"]) for change in (saved, here)]
+        raise SakugaError(f"the saved LoRA has rank {ranks[0]} at {name}, this one {ranks[1]}; set the same rank")
+
+
 def inject(
     model: nn.Module, rank: int, alpha: float | None, seed: int, include: Collection[str] = (), *,
     exclude: Collection[str] = (), ranks: Mapping[str, int] = {}, rslora: bool = False, dropout: float = 0.0,
+    kind: Kind = LORA,
 ) -> LoraSet:  # fmt: skip
     """New adapters for training on the Linears of every block (`TARGETS`); all else is frozen.
 
@@ -235,8 +171,9 @@ def inject(
     any, none of `exclude`, and the last of `ranks` that is found gives a layer its rank. `alpha` None is each layer's rank.
     With `rslora` the scale is alpha / sqrt(rank) (Kalajdzievski 2023), kept as an alpha that gives it by alpha / rank.
 
-    A is drawn by seed and layer name, uniform in +-1/sqrt(in) (kaiming_uniform, a = sqrt 5); B is zero, so that the
-    model begins unchanged. Raises SakugaError for a pattern that is none or finds nothing, and when no layer is left.
+    What a `kind` learns begins with values drawn by seed and layer name, and with zeros where that leaves the model
+    unchanged (`adapters.fresh`): A and B of plain LoRA. Raises SakugaError for a pattern that is none or finds nothing, and
+    when no layer is left.
     """
     if (least := min([rank, *ranks.values()])) < 1:
         raise SakugaError(f"a LoRA's rank is at least 1, not {least}")
@@ -251,9 +188,10 @@ def inject(
         raise SakugaError("the model has none of the layers that the LoRA is to train; change `include` and `exclude`")
     layers = {}
     for name in found:
-        own = of_layer[name]
+        own, linear = of_layer[name], innermost(model.get_submodule(name))
         scaled = (own if alpha is None else alpha) * (math.sqrt(own) if rslora else 1)
-        layers[name] = _wrap(model, name, *_fresh(model, name, own, seed), scaled, dropout)
+        parts = fresh(linear, kind.parts(linear.out_features, linear.in_features, own), "lora", seed, name)
+        layers[name] = _wrap(model, name, TRAINED[kind.name], parts, scaled, dropout)
     return LoraSet(layers)
 
 
@@ -275,22 +213,18 @@ def _found(setting: str, patterns: Iterable[str], names: Sequence[str], must: bo
     return last
 
 
-def _fresh(model: nn.Module, name: str, rank: int, seed: int) -> tuple[Tensor, Tensor]:
-    layer: Any = model.get_submodule(name)
-    base = innermost(layer)
-    generator = torch.Generator("cpu").manual_seed(key_seed("lora", seed, name))
-    bound = 1 / math.sqrt(base.in_features)
-    A = torch.empty(rank, base.in_features).uniform_(-bound, bound, generator=generator)
-    return A, torch.zeros(base.out_features, rank)
-
-
-def _wrap(model: nn.Module, name: str, A: Tensor, B: Tensor, alpha: float, dropout: float = 0.0) -> LoraLinear:
+def _wrap(
+    model: nn.Module, name: str, made: type[T], parts: Mapping[str, Tensor], alpha: float, dropout: float = 0.0
+) -> T:
     parent, leaf = _parent(model, name)
     base = getattr(parent, leaf)
-    device = _device(base, A)
-    layer = LoraLinear(base, A.to(device), B.to(device), alpha, dropout)
+    layer = made(base, {part: tensor.to(_device(base, tensor)) for part, tensor in parts.items()}, alpha, dropout)
     setattr(parent, leaf, layer)
     return layer
+
+
+def _wrap_plain(model: nn.Module, name: str, change: LoraTensors) -> LoraLinear:
+    return _wrap(model, name, LoraLinear, {"A": change.A, "B": change.B}, change.alpha)
 
 
 def _wrap_other(model: nn.Module, name: str, change: Change | Dora) -> ChangedLinear:
@@ -308,13 +242,6 @@ def _device(base: nn.Module, otherwise: Tensor) -> torch.device:
 def _parent(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     path, _, leaf = name.rpartition(".")
     return model.get_submodule(path), leaf
-
-
-def innermost(layer: Any) -> Any:
-    """The Linear under any adapters."""
-    while isinstance(layer, Adapter):
-        layer = layer.base
-    return layer
 
 
 # From files
@@ -352,7 +279,7 @@ def apply(model: nn.Module, file: LoraFile, strength: float = 1.0) -> Applied:
                 + _widths(file)
             )
     lora = LoraSet(
-        {name: _wrap(model, name, *file.tensors[name]) for name in used if name in file.tensors},
+        {name: _wrap_plain(model, name, file.tensors[name]) for name in used if name in file.tensors},
         {name: _wrap_other(model, name, file.others[name]) for name in used if name in file.others},
         list(shifts.values()),
     )

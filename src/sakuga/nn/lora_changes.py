@@ -14,11 +14,14 @@ Shapes: the weight W is [out, in]; A [rank, in], B [out, rank]; x [..., in].
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..core.adapters import MAGNITUDE
 
 NOISE = 1e-6  # singular values below this share of the largest are rounding, in fp32
 _T = TypeVar("_T", bound="Change | Dora")
@@ -56,7 +59,7 @@ class LoraTensors(NamedTuple):
         return abs(self.scale) * math.sqrt(max(0.0, grams.sum().item()))
 
     def act(self, x: Tensor) -> Tensor:
-        return self.scale * F.linear(F.linear(x, self.A.to(x.dtype)), self.B.to(x.dtype))
+        return low_rank_act(x, self.A, self.B, self.scale)
 
     def parts(self) -> dict[str, Tensor]:
         return {"A": self.A, "B": self.B, "alpha": torch.tensor(float(self.alpha))}
@@ -67,21 +70,47 @@ class LoraTensors(NamedTuple):
 
 @dataclass(frozen=True)
 class Kron:
-    """LoKr: scale * (w1 kron w2); w1 [a, b], w2 [c, d] for a weight [a c, b d]. `whole` holds it as the file did."""
+    """LoKr: scale * (w1 kron w2); w1 [a, b], w2 [c, d] for a weight [a c, b d]. `whole` holds it as the file did.
 
-    w1: Tensor
-    w2: Tensor
-    scale: float
+    Both factors whole: the scale is 1, whatever alpha says. Otherwise it is alpha over the rank of the last low one; None is
+    that rank.
+    """
+
     whole: Mapping[str, Tensor]
+    alpha: float | None = None
     kind = "LoKr"
 
     @property
+    def w1(self) -> Tensor:
+        return _factor(self.whole, "lokr_w1")
+
+    @property
+    def w2(self) -> Tensor:
+        return _factor(self.whole, "lokr_w2")
+
+    @property
+    def inner(self) -> int | None:
+        """The rank of the last low factor."""
+        low = self.whole.get("lokr_w2_b", self.whole.get("lokr_w1_b"))
+        return None if low is None else len(low)
+
+    @property
+    def scale(self) -> float:
+        return 1.0 if self.alpha is None or self.inner is None else self.alpha / self.inner
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(a, b) and (c, d)."""
+        return _outer(_chain(self.whole, "lokr_w1")), _outer(_chain(self.whole, "lokr_w2"))
+
+    @property
     def shape(self) -> tuple[int, int]:
-        return self.w1.shape[0] * self.w2.shape[0], self.w1.shape[1] * self.w2.shape[1]
+        (a, b), (c, d) = self.sizes
+        return a * c, b * d
 
     @property
     def rank(self) -> int:
-        return _rank_of(self.whole, "lokr_w1", self.w1) * _rank_of(self.whole, "lokr_w2", self.w2)
+        return _rank_of(self.whole, "lokr_w1") * _rank_of(self.whole, "lokr_w2")
 
     def matrix(self) -> Tensor:
         return self.scale * torch.kron(self.w1, self.w2)
@@ -90,13 +119,11 @@ class Kron:
         return abs(self.scale) * float(self.w1.norm()) * float(self.w2.norm())
 
     def act(self, x: Tensor) -> Tensor:
-        """(w1 kron w2) x is w1 X w2^T, with x written as rows X [b, d]."""
-        w1, w2 = self.w1.to(x.dtype), self.w2.to(x.dtype)
-        rows = x.unflatten(-1, (w1.shape[1], w2.shape[1]))
-        return self.scale * (w1 @ F.linear(rows, w2)).flatten(-2)
+        return kron_act(x, self.whole, self.scale)
 
     def parts(self) -> dict[str, Tensor]:
-        return dict(self.whole)
+        """With an alpha that gives the scale, in files of whole factors too: there are readers that ask for one."""
+        return dict(self.whole) | {"alpha": torch.tensor(self.scale * (self.inner or 1))}
 
     def low_rank(self, rank: int | None = None) -> tuple[LoraTensors, float]:
         """The singular vectors of a Kronecker product are products of those of its factors, so none is searched for."""
@@ -200,6 +227,10 @@ class Dora:
     def rank(self) -> int:
         return min(self.shape)
 
+    @property
+    def alpha(self) -> float | None:
+        return self.change.alpha if isinstance(self.change, LoraTensors | Kron) else None
+
     def gain(self, weight: Tensor) -> Tensor:
         """How much longer each row or column becomes, in the shape of the magnitude."""
         along = 1 if self.magnitude.shape[1] == 1 else 0
@@ -219,6 +250,40 @@ class Dora:
 
 
 Change = LoraTensors | Kron | Hadamard | Full
+Learnt = LoraTensors | Kron | Dora  # the kinds that are trained
+
+
+# Formulas
+
+
+def low_rank_act(x: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    """scale * B A x, in the type of x."""
+    return scale * F.linear(F.linear(x, A.to(x.dtype)), B.to(x.dtype))
+
+
+def kron_act(x: Tensor, parts: Mapping[str, Tensor], scale: float) -> Tensor:
+    """scale * (w1 kron w2) x, which is w1 X w2^T with x written as rows X [b, d]. In the type of x.
+
+    w1 acts where w2 is narrowest: between its halves, where it has two.
+    """
+    w1 = _product([w.to(x.dtype) for w in _chain(parts, "lokr_w1")])
+    *left, right = (w.to(x.dtype) for w in _chain(parts, "lokr_w2"))
+    rows = x.unflatten(-1, (w1.shape[1], right.shape[1]))
+    turned = F.linear(F.linear(rows, right).mT, w1).mT
+    for w in reversed(left):
+        turned = F.linear(turned, w)
+    return scale * turned.flatten(-2)
+
+
+def row_lengths(squares: Tensor, WA: Tensor, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    """|W + s B A| of every row, [out, 1], from |W|^2 [out] and W A^T [out, rank].
+
+    For a row w of W and b of B: |w + s b A|^2 = |w|^2 + 2 s b . (A w) + s^2 b (A A^T) b^T.
+    """
+    crossed = (B * WA).sum(1)
+    added = (B @ (A @ A.T) * B).sum(1)
+    whole = squares + 2 * scale * crossed + scale**2 * added
+    return whole.clamp_min(torch.finfo(torch.float32).tiny).sqrt()[:, None]
 
 
 def difference(change: Change | Dora, weight: Tensor) -> Tensor:
@@ -238,6 +303,8 @@ def on_device(change: _T, device: torch.device) -> _T:
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: part.to(device) for name, part in value.items()}
     return on_device(value, device) if isinstance(value, Change) else value
 
 
@@ -289,9 +356,36 @@ def join(changes: Sequence[tuple[LoraTensors, float]]) -> LoraTensors:
 # From the parts of a file
 
 
-def _rank_of(whole: Mapping[str, Tensor], stem: str, matrix: Tensor) -> int:
-    inner = whole.get(f"{stem}_b")
-    return min(matrix.shape if inner is None else (*matrix.shape, inner.shape[0]))
+def _chain(parts: Mapping[str, Tensor], stem: str) -> list[Tensor]:
+    """The matrices whose product a factor of LoKr is, first to last. With a core between them the first stands the other way
+    round in files."""
+    if stem in parts:
+        return [parts[stem]]
+    a, b = parts[f"{stem}_a"], parts[f"{stem}_b"]
+    core = parts.get("lokr_t2") if stem == "lokr_w2" else None
+    return [a, b] if core is None else [_turned(a), _squeezed(core), b]
+
+
+def _factor(parts: Mapping[str, Tensor], stem: str) -> Tensor:
+    """A factor of LoKr as one matrix, in fp32."""
+    return _product([matrix.float() for matrix in _chain(parts, stem)])
+
+
+def _product(chain: Sequence[Tensor]) -> Tensor:
+    made, *more = chain
+    for matrix in more:
+        made = made @ matrix
+    return made
+
+
+def _outer(chain: Sequence[Tensor]) -> tuple[int, int]:
+    """The size of a product."""
+    return chain[0].shape[0], chain[-1].shape[1]
+
+
+def _rank_of(whole: Mapping[str, Tensor], stem: str) -> int:
+    """The most that the rank of a product can be."""
+    return min(min(matrix.shape) for matrix in _chain(whole, stem))
 
 
 class Misfit(Exception):
@@ -339,21 +433,13 @@ def _lora(parts: Mapping[str, Tensor], alpha: float | None) -> LoraTensors:
 
 
 def _kron(parts: Mapping[str, Tensor], alpha: float | None) -> Kron:
-    """Both factors whole: the scale is 1, whatever alpha says. Otherwise it is alpha over the rank of the last low one."""
-    w1, w2 = _factor(parts, "lokr_w1"), _factor(parts, "lokr_w2", parts.get("lokr_t2"))
-    inner = parts.get("lokr_w2_b", parts.get("lokr_w1_b"))
-    scale = 1.0 if alpha is None or inner is None else alpha / inner.shape[0]
-    whole = dict(parts) | ({"alpha": torch.tensor(alpha)} if alpha is not None else {})
-    return Kron(w1, w2, scale, whole)
-
-
-def _factor(parts: Mapping[str, Tensor], stem: str, core: Tensor | None = None) -> Tensor:
-    if stem in parts:
-        if parts[stem].ndim != 2:
+    for stem in ("lokr_w1", "lokr_w2"):
+        chain = _chain(parts, stem)
+        if any(matrix.ndim != 2 for matrix in chain):
             raise Misfit("are no matrices")
-        return parts[stem].float()
-    a, b = parts[f"{stem}_a"], parts[f"{stem}_b"]
-    return _times(a, b) if core is None else _times(_times(_turned(a), _squeezed(core)), b)
+        for first, second in pairwise(chain):
+            _same_rank(first, second)
+    return Kron(dict(parts), alpha)
 
 
 def _hadamard(parts: Mapping[str, Tensor], alpha: float | None) -> Hadamard:
@@ -394,6 +480,13 @@ def _same_rank(B: Tensor, A: Tensor) -> None:
         raise Misfit("are no matrices")
     if B.shape[1] != A.shape[0]:
         raise Misfit(f"have ranks {A.shape[0]} and {B.shape[1]}")
+
+
+def assembled(parts: Mapping[str, Tensor], alpha: float | None) -> Any:
+    """The change that all parts of a layer make, its lengths among them where it is a DoRA."""
+    core = {name: part for name, part in parts.items() if name not in ("alpha", MAGNITUDE)}
+    change = from_parts(core, alpha)
+    return with_magnitude(change, parts[MAGNITUDE]) if MAGNITUDE in parts else change
 
 
 def with_magnitude(change: Change, magnitude: Tensor) -> Dora:

@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from ..core.adapters import MAGNITUDE
 from ..core.errors import SakugaError
 from ..core.files import move_into_place
 from .lora_changes import Change, Dora, Full, LoraTensors, Misfit, from_parts, make_one, scaled, with_magnitude
@@ -27,6 +28,7 @@ from .weights import BROKEN, READABLE, brief, read_bytes
 FLOATS = (*READABLE, torch.float8_e4m3fn, torch.float8_e5m2)
 ALPHAS = (*FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 HEADER_LIMIT = 2**20  # bytes; viewers ignore the metadata of a file with a longer header
+EXACT = ("alpha", MAGNITUDE)  # parts that keep their type
 SHIFTED = {
     "weight": "diff",
     "bias": "diff_b",
@@ -46,14 +48,15 @@ def lora_state_dict(
 ) -> dict[str, Tensor]:
     """The keys of a form of `lora_names.FORMS`, by default those that ComfyUI and diffusers both read.
 
-    alpha stays as it is, in fp32; `dtype` None leaves the other tensors as they are, too.
+    alpha stays as it is, in fp32, and so do the lengths of DoRA: what it learns is how far they are from those of the
+    weight, which bf16 would round away. `dtype` None leaves the other tensors as they are, too.
     """
     names = FORMS[form]
     state: dict[str, Tensor] = {}
     for name, change in layers.items():
         parts = change.parts() if not names.plain else folded(change)
         for part, tensor in parts.items():
-            kept = tensor if part == "alpha" else tensor.to("cpu", dtype)
+            kept = tensor.to("cpu") if part in EXACT else tensor.to("cpu", dtype)
             state[names.key(name, part)] = kept.contiguous()
     for parameter, tensor in shifts.items():
         name, _, kind = parameter.rpartition(".")
@@ -71,7 +74,7 @@ def folded(change: Change | Dora) -> dict[str, Tensor]:
 
 def save_lora(
     path: Path | str,
-    tensors: Mapping[str, LoraTensors],
+    tensors: Mapping[str, Change | Dora],
     metadata: Mapping[str, str],
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from ..core.adapters import LATE, MAGNITUDE
 from ..core.errors import SakugaError, nearest
 from ..core.train_settings import TrainSettings
 from .lora import LoraSet
@@ -43,10 +44,12 @@ WAYS = {"fused", "foreach", "differentiable"}  # how AdamW computes: one of them
 
 
 def make_optimizer(lora: LoraSet, settings: TrainSettings) -> Optimizer:
-    """The optimizer that the settings name, over a LoRA's A and B.
+    """The optimizer that the settings name, over what a LoRA learns.
 
     Of learning_rate, betas, eps and weight_decay those are passed that the class takes; `optimizer_args` go first. With
-    `lora_plus` the B matrices are a group with so many times the rate (LoRA+, Hayou et al. 2024). Raises SakugaError for
+    `lora_plus` what begins at zero (B; of LoKr w2) is a group with so many times the rate (LoRA+, Hayou et al. 2024), whose
+    argument is that the half that begins at zero decides how fast a product grows. The lengths of DoRA do not decay: towards zero
+    would be away from the base. Raises SakugaError for
     a name that is none, a package that is not installed, and arguments that the class does not take.
     """
     name, own = settings.optimizer, settings.optimizer_args
@@ -92,14 +95,18 @@ def kind_of(optimizer: Optimizer) -> str:
 
 
 def _groups(lora: LoraSet, name: str, known: Known, rate: float, plus: float) -> list[dict[str, Any]]:
-    if plus == 1:
-        return [{"params": lora.parameters(), "initial_lr": rate}]
-    if known.own_rate:
+    if plus != 1 and known.own_rate:
         raise SakugaError(f"{name} finds one rate for all that it trains; set train.lora_plus to 1")
-    layers = lora.layers.values()
-    slow: dict[str, Any] = {"params": [layer.A for layer in layers], "lr": rate, "initial_lr": rate}
-    fast: dict[str, Any] = {"params": [layer.B for layer in layers], "lr": plus * rate, "initial_lr": plus * rate}
-    return [slow, fast]
+    parts = lora.parts()
+    lengths: dict[str, Any] = {"params": [p for part, p in parts if part == MAGNITUDE], "weight_decay": 0.0}
+    if plus == 1:
+        groups: list[dict[str, Any]] = [{"params": [p for part, p in parts if part != MAGNITUDE]}]
+    else:
+        slow = {"params": [p for part, p in parts if part not in LATE | {MAGNITUDE}], "lr": rate}
+        fast = {"params": [p for part, p in parts if part in LATE], "lr": plus * rate}
+        groups = [slow, fast]
+    told = [*groups, lengths] if lengths["params"] else groups
+    return [group | {"initial_lr": group.get("lr", rate)} for group in told]
 
 
 def _ours(settings: TrainSettings, taken: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

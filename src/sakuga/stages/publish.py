@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
@@ -18,10 +20,17 @@ from ..core.project import Project
 from ..core.settings import PublishSettings
 from ..nn.device import DTYPES
 from ..nn.lora import Hashes, hashes, load_lora, save_lora
+from ..nn.lora_changes import Change, Dora
 from ..nn.weights import BROKEN
 
 LORAS = ("models/loras", "loras")  # below the folder of a program that generates
 MADE_BY = "Sakuga "  # in a file's metadata
+# By kind of adapter: the network that makes such files elsewhere, and its arguments as our settings (or as they stand).
+NETWORKS: dict[str, tuple[str, dict[str, str]]] = {
+    "lora": ("networks.lora_wan", {}),
+    "lokr": ("networks.lokr", {"factor": "factor"}),
+    "dora": ("lycoris.kohya", {"algo": "locon", "dora_wd": "True"}),
+}
 
 
 @dataclass(frozen=True)
@@ -46,19 +55,30 @@ def publish(project: Project, settings: PublishSettings, progress: Progress | No
     made = []
     for checkpoint in chosen:
         lora = load_lora(checkpoint.path)
-        if not lora.tensors or lora.unused:
+        if not lora.layers or lora.unused:
             raise SakugaError(
                 f"{checkpoint.path} is not a whole LoRA ({len(lora.unused)} keys make no layer); name another step"
             )
         ending = f"-{checkpoint.expert}" if len(chosen) > 1 or len(project.member.experts) > 1 else ""
         path = folder / f"{safe_stem(title)}{ending}.safetensors"
-        save_lora(path, lora.tensors, metadata(project, checkpoint, title, settings), DTYPES[settings.precision])
+        save_lora(path, lora.layers, metadata(project, checkpoint, title, settings), DTYPES[settings.precision])
         if shelf:
             link(path, shelf)
-        made.append(Published(path, checkpoint.expert, checkpoint.step, len(lora.tensors), hashes(path)))
+        made.append(Published(path, checkpoint.expert, checkpoint.step, len(lora.layers), hashes(path)))
+        for words in _limits(path, lora.others.values()):
+            progress.say(words)
         progress.advance(1, path.name)
     runs.note_use(project, "publish", (checkpoint.sha256 for checkpoint in chosen))
     return made
+
+
+def _limits(path: Path, kinds: Collection[Change | Dora]) -> list[str]:
+    """What a person is to know of a file that is no plain LoRA: which programs do not read it, and what helps."""
+    if not kinds:
+        return []
+    if any(isinstance(change, Dora) for change in kinds):
+        return [f"{path.name} is a DoRA: ComfyUI reads it; no plain LoRA is the same, so diffusers' form cannot hold it"]
+    return [f"{path.name} is a LoKr: ComfyUI reads it; for diffusers, sakuga lora convert makes plain LoRA of it (--to diffusers)"]
 
 
 def loras_folder(folder: Path) -> Path:
@@ -118,7 +138,7 @@ def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings
         "modelspec.prediction_type": "flow",
         "modelspec.timestep_range": f"{_timestep(checkpoint.t_min)},{_timestep(checkpoint.t_max)}",
         "ss_base_model_version": wan.base_version,
-        "ss_network_module": "networks.lora_wan",
+        **_network(train),
         "ss_network_dim": str(checkpoint.rank),
         "ss_network_alpha": f"{checkpoint.alpha:g}",
         "ss_steps": str(checkpoint.step),
@@ -134,6 +154,14 @@ def metadata(project: Project, checkpoint: runs.Checkpoint, title: str, settings
         "ss_tag_frequency": json.dumps({"captions": _frequency(project)}, sort_keys=True, ensure_ascii=False),
     }
     return {key: value for key, value in whole.items() if value}
+
+
+def _network(train: Mapping[str, Any]) -> dict[str, str]:
+    """By which network of the scripts that wrote this vocabulary a file could have been made."""
+    module, arguments = NETWORKS[train["adapter"]]
+    told = {key: train.get(value, value) for key, value in arguments.items()}
+    told = {key: value for key, value in told.items() if value is not None}
+    return {"ss_network_module": module, "ss_network_args": json.dumps(told, sort_keys=True) if told else ""}
 
 
 def _timestep(t: float) -> int:

@@ -80,9 +80,8 @@ def _gigabytes(project: Project, member: Member) -> float | None:
         return None
     tokens = max(member.tokens(row["width"], row["height"], row["frames"]) for row in sizes)
     train = project.settings.train
-    return cost.step_memory(
-        member, train.rank, tokens, weight_bytes=cost.WEIGHT_BYTES[train.precision or "bf16"], batch=train.batch
-    ).total
+    width = cost.WEIGHT_BYTES[train.precision or "bf16"]
+    return cost.step_memory(member, train.rank, tokens, weight_bytes=width, batch=train.batch, kind=train.kind).total
 
 
 def _orphans(project: Project) -> dict[str, list[str]]:

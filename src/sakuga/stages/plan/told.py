@@ -287,7 +287,7 @@ def _advice(
 
 def _memory(tokens: int, train: TrainSettings, member: Member) -> cost.Memory:
     width = cost.WEIGHT_BYTES[train.precision or "bf16"]
-    return cost.step_memory(member, train.rank, tokens, weight_bytes=width, batch=train.batch)
+    return cost.step_memory(member, train.rank, tokens, weight_bytes=width, batch=train.batch, kind=train.kind)
 
 
 def differences(one: Plan, other: Plan) -> list[tuple[str, Any, Any]]:

@@ -137,7 +137,9 @@ def beside(schedule: Schedule) -> float:
     """The bytes that a step takes beside the weights: activations of the largest samples, the LoRA and its optimizer."""
     member, draws = schedule.member, schedule.largest()
     tokens = member.tokens(draws[0].sample.width, draws[0].sample.height, draws[0].sample.frames)
-    needed = step_memory(member, schedule.settings.rank, tokens, weight_bytes=0, batch=len(draws))
+    needed = step_memory(
+        member, schedule.settings.rank, tokens, weight_bytes=0, batch=len(draws), kind=schedule.settings.kind
+    )
     return needed.total * GB
 
 

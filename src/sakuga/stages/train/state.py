@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 
 from ...core.errors import SakugaError
 from ...nn.ema import Ema
-from ...nn.lora import LoraSet, LoraTensors
+from ...nn.lora import LoraSet
+from ...nn.lora_changes import Learnt, Misfit, assembled
 from ...nn.lora_file import tensor_bytes, write_state
 from ...nn.optimizers import kind_of
 from ...nn.weights import BROKEN, brief
@@ -31,13 +32,13 @@ class State:
 
     step: int
     optimizer: str  # the class
-    lora: dict[str, LoraTensors]
-    mean: dict[str, LoraTensors] | None  # the running mean of the adapters, after `updates` of it
+    lora: dict[str, Learnt]
+    mean: dict[str, Learnt] | None  # the running mean of the adapters, after `updates` of it
     updates: int
     memory: dict[str, Any]  # the optimizer's state_dict()
 
     @property
-    def best(self) -> dict[str, LoraTensors]:
+    def best(self) -> dict[str, Learnt]:
         """What a checkpoint is to hold: the running mean where there is one."""
         return self.lora if self.mean is None else self.mean
 
@@ -53,7 +54,7 @@ class State:
         }
         for kind, layers in (("lora", self.lora), ("mean", self.mean or {})):
             for name, layer in layers.items():
-                tensors |= {f"{kind}.A.{name}": layer.A, f"{kind}.B.{name}": layer.B}
+                tensors |= {f"{kind}.{part}.{name}": tensor for part, tensor in _values(layer).items()}
         text = json.dumps(told)
         write_state(path, tensors, {"state": text, "digest": _digest(text, tensors)}, limit=None)
 
@@ -87,7 +88,7 @@ def load_state(path: Path) -> State:
         if metadata["digest"] != _digest(text, found):
             raise ValueError("its content is not what was written")
         return _state(json.loads(text), found)
-    except (*BROKEN, KeyError, ValueError, TypeError) as error:
+    except (*BROKEN, KeyError, ValueError, TypeError, Misfit) as error:
         why = brief(str(error))
         raise SakugaError(f"{path} is not the state of a run ({why}); start a new run with another --name") from error
 
@@ -111,7 +112,7 @@ def restore(state: State, lora: LoraSet, optimizer: Optimizer, ema: Ema | None =
     lora.load(state.lora)
     _remember(optimizer, state.memory)
     if ema is not None and state.mean is not None:
-        ema.load([half for name in lora.layers for half in state.mean[name][:2]], state.updates)
+        ema.load(lora.in_order(state.mean), state.updates)
 
 
 def _remember(optimizer: Optimizer, memory: dict[str, Any]) -> None:
@@ -142,8 +143,16 @@ def _exactly(saved: Any, held: Any) -> Any:
 # Copies
 
 
-def _copied(layers: Mapping[str, LoraTensors]) -> dict[str, LoraTensors]:
-    return {name: LoraTensors(_copy(each.A), _copy(each.B), each.alpha) for name, each in layers.items()}
+def _copied(layers: Mapping[str, Learnt]) -> dict[str, Learnt]:
+    return {
+        name: assembled({part: _copy(tensor) for part, tensor in _values(each).items()}, each.alpha)
+        for name, each in layers.items()
+    }
+
+
+def _values(change: Learnt) -> dict[str, Tensor]:
+    """What is learnt of a change, by part; alpha is a setting."""
+    return {part: tensor for part, tensor in change.parts().items() if part != "alpha"}
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -196,8 +205,14 @@ def _put_together(told: Any, tensors: Mapping[str, Tensor]) -> Any:
 def _state(told: dict[str, Any], found: Mapping[str, Tensor]) -> State:
     """The state that a file's tensors make. Raises KeyError for what is missing."""
 
-    def layers(kind: str) -> dict[str, LoraTensors]:
-        return {n: LoraTensors(found[f"{kind}.A.{n}"], found[f"{kind}.B.{n}"], a) for n, a in told["alphas"].items()}
+    def layers(kind: str) -> dict[str, Learnt]:
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in told["alphas"]}
+        for key, tensor in found.items():
+            of, _, rest = key.partition(".")
+            part, _, name = rest.partition(".")
+            if of == kind:
+                parts[name][part] = tensor
+        return {name: assembled(parts[name], alpha) for name, alpha in told["alphas"].items()}
 
     mean = None if told["updates"] is None else layers("mean")
     memory = _put_together(told["memory"], found)

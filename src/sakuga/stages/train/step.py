@@ -64,7 +64,7 @@ class Learner:
         s = self.settings
         return inject(
             self.model, s.rank, s.alpha, s.seed, s.include, exclude=s.exclude, ranks=s.ranks, rslora=s.rslora,
-            dropout=s.dropout,
+            dropout=s.dropout, kind=s.kind,
         )  # fmt: skip
 
     def step(self, loaded: Loaded, share: float, loader: Loader) -> Stepped:
@@ -203,8 +203,7 @@ class Learner:
         self.model.checkpointing = checkpointing
         self.lora = self._inject()
         for name, layer in self.lora.layers.items():  # the optimizer knows these very parameters
-            before = adapters.layers[name]
-            layer.A, layer.B, layer.alpha = before.A, before.B, before.alpha
+            layer.share(adapters.layers[name])
         self.model.train()
 
     def close(self) -> None:
