@@ -68,6 +68,25 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(cached: Project,
     assert other.checkpoints["full"].read_bytes() != uninterrupted["loras"]["full"]
 
 
+def test_an_encoding_damaged_on_the_way_costs_no_step(cached: Project, uninterrupted: dict[str, Any]) -> None:
+    taken: list[int] = []
+
+    def damage(report: StepReport) -> None:
+        taken.append(report.step)
+        for path in (cached.folder / "cache" / "latents").iterdir():
+            path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(SakugaError, match="missing from the cache or damaged; `sakuga cache --verify` makes it anew"):
+        train(cached, steps=20, save_every=100, loaders=1, on_step=damage)
+    assert 1 <= taken[-1] < 20
+    assert cached.rows("SELECT state, steps_done FROM run JOIN run_expert ON run = run.id") == [
+        {"state": "stopped", "steps_done": taken[-1]}
+    ]
+    api.cache(cached, verify=True)
+    train(cached, steps=5, save_every=100)
+    assert what_is_left(cached) == uninterrupted
+
+
 def test_a_training_stopped_after_every_step_is_the_same(cached: Project, uninterrupted: dict[str, Any]) -> None:
     for step in range(1, 5):
         run = train(cached, should_stop=lambda: True)

@@ -183,6 +183,7 @@ class _Turn:
         self.validation = validation_draws(samples, run.settings, self.expert, parts.member)
         self.row = record.open_expert(project, run, self.expert, schedule.steps)
         self.failed: list[int] = []  # steps in a row that gave no number
+        self.done = self.kept = 0  # the last step that was applied, and the last that was handed to the disk
         self.saved = time.monotonic()
         self.worn = True  # whether the other expert wears its LoRA in previews
 
@@ -192,7 +193,7 @@ class _Turn:
             self.result.checkpoints[self.expert.name] = saved[1]  # done before: the model need not be loaded
             return
         self.learner = Learner(self.parts, self.expert, self.settings, self.seams.progress.say, self.world)
-        done = self._begin()
+        done = self.done = self.kept = self._begin()
         self.world.tell(Turn(self.expert.name, done, last))
         self.learner.hand_out()
         self.seams.progress.start(f"train {self.expert.name}", max(0, last - done), "steps")
@@ -202,19 +203,33 @@ class _Turn:
             self._show_base()
             self.expected = expected_of(self.project, self.row, done)
             self._rehearse(loader)
-            for loaded in loader.steps(done + 1, last):
-                self.world.tell(loaded.number)
-                report = self._step(loaded, loader)
-                self.writer.check()
-                stopping = self.seams.should_stop() or self.control.stop_asked
-                if stopping or report.step == last or self._save_due(report.step):
-                    self._save(report.step)
-                self._measure(report.step)
-                if stopping and report.step < self.schedule.steps:
-                    self.result.stopped = True
-                    break
+            with self._saved_after_all():
+                self._steps(loader, done, last)
         self.world.tell(None)  # the turn is over
         self.learner.close()
+
+    def _steps(self, loader: Loader, done: int, last: int) -> None:
+        for loaded in loader.steps(done + 1, last):
+            self.world.tell(loaded.number)
+            report = self._step(loaded, loader)
+            self.writer.check()
+            stopping = self.seams.should_stop() or self.control.stop_asked
+            if stopping or report.step == last or self._save_due(report.step):
+                self._save(report.step)
+            self._measure(report.step)
+            if stopping and report.step < self.schedule.steps:
+                self.result.stopped = True
+                break
+
+    @contextmanager
+    def _saved_after_all(self) -> Iterator[None]:
+        """A fault that a person can mend ends the steps, and loses none: the last that was applied is saved."""
+        try:
+            yield
+        except SakugaError:
+            if self.done > self.kept:
+                self._save(self.done)
+            raise
 
     def _save_due(self, number: int) -> bool:
         """By steps, by minutes, or because somebody asked."""
@@ -256,6 +271,7 @@ class _Turn:
         report = StepReport(self.expert.name, number, steps, loss, rate, stepped.norm, seconds)
         if stepped.finite:
             self.failed.clear()
+            self.done = number
             report = replace(report, corrected=self.expected.step(_drawn(loaded.draws, stepped.losses)))
             self._note(loaded.draws, stepped, report)
         else:
@@ -304,8 +320,6 @@ class _Turn:
         if len(self.failed) < self.settings.patience:
             self.seams.progress.say(f"step {number}: the loss is not a number (on {items}); the step is left out")
             return
-        if number > len(self.failed):
-            self._save(self.failed[0] - 1)
         raise SakugaError(
             f"step {number} of {self.expert.name} gave a loss that is not a number (on {items}), "
             f"{len(self.failed)} in a row; lower train.learning_rate, or look at that item"
@@ -426,7 +440,7 @@ class _Turn:
             tidy(self.project, self.row, self.settings)
             self.control.done_saving(request)
 
-        self.saved = time.monotonic()
+        self.saved, self.kept = time.monotonic(), number
         self.writer.submit(f"step {number} of {self.expert.name}", write, then)
 
     def _checkpoint_path(self, number: int) -> Path:
