@@ -87,6 +87,20 @@ def test_an_encoding_damaged_on_the_way_costs_no_step(cached: Project, uninterru
     assert what_is_left(cached) == uninterrupted
 
 
+def test_the_state_of_another_run_is_refused(cached: Project) -> None:
+    train(cached, steps=1)
+    train(cached, steps=1, name="other")
+    folder = cached.folder / "runs"
+    there = folder / "r" / "state-full.safetensors"
+    there.write_bytes((folder / "other" / there.name).read_bytes())
+    with pytest.raises(SakugaError) as error:
+        train(cached)
+    assert str(error.value) == (
+        f"{there} is the state of full of tiny in other, not of full of tiny in r; bring its own file back, or start a new run "
+        "with another --name"
+    )
+
+
 def test_a_training_stopped_after_every_step_is_the_same(cached: Project, uninterrupted: dict[str, Any]) -> None:
     for step in range(1, 5):
         run = train(cached, should_stop=lambda: True)

@@ -595,7 +595,12 @@ def test_a_damaged_encoding_is_a_sentence(cached: Project) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"rank": 8}, "run r was begun with another rank; give a new --name"),
+        (
+            {"rank": 8},
+            "run r was begun with another rank; give a new --name to train with these settings .--start-from r to ",
+        ),
+        ({"high": {"rank": 2}}, "run r was begun with another high; give"),
+        ({"phases": [{"from_step": 1, "learning_rate": 1.0}]}, "run r was begun with another phases; give"),
         ({"seed": 2, "learning_rate": 1e-3}, "run r was begun with another learning_rate, seed; give"),
         ({"resume": False}, "a run named r is there already"),
         ({"name": "../r"}, "the run's folder cannot be named so"),
@@ -610,6 +615,46 @@ def test_what_would_make_another_run_of_it_is_refused(cached: Project, settings:
         train(cached, **{"steps": 2} | settings)
     assert run.checkpoints["full"].read_bytes() == before
     assert len(cached.rows("SELECT * FROM run")) == 1
+
+
+def test_a_run_that_took_no_step_begins_with_the_settings_as_they_were_mended(cached: Project) -> None:
+    with pytest.raises(SakugaError, match="there is no optimizer 'adamww'"):
+        train(cached, steps=1, rank=2, optimizer="adamww")
+    train(cached, steps=1)
+    assert cached.rows("SELECT steps_done, rank FROM run_expert") == [{"steps_done": 1, "rank": 4}]
+    assert (
+        json.loads((cached.folder / "runs" / "r" / "recipe.json").read_text("utf-8"))["train"]["optimizer"] == "adamw"
+    )
+
+
+def test_a_run_takes_a_phase_that_it_has_not_reached_and_another_length(cached: Project) -> None:
+    phases = [{"from_step": 3, "learning_rate": 1e-3}]
+    train(cached, steps=2)
+    run = train(cached, steps=4, phases=phases)
+    whole = train(cached, name="whole", steps=4, phases=phases)
+    assert run.checkpoints["full"].read_bytes() == whole.checkpoints["full"].read_bytes()
+    with pytest.raises(SakugaError, match="run r was begun with another phases"):
+        train(cached, steps=5)
+
+
+def test_a_new_run_beside_one_that_is_not_done_is_told(cached: Project) -> None:
+    train(cached, name=None, steps=3, should_stop=lambda: True)
+    said = Said()
+    train(cached, name=None, steps=3, rank=2, seed=2, progress=said, should_stop=lambda: True)
+    assert said.words[0] == (
+        "run-2 begins: full 3 steps (run-1, at step 1, was begun with another rank, seed, so this is a new run; to go on with "
+        "that one, set them as they were)"
+    )
+    assert train(cached, name=None, steps=4, rank=2, seed=2).name == "run-2"  # longer, and the same run
+
+
+def test_a_run_whose_state_is_gone_does_not_begin_anew_over_its_checkpoints(cached: Project) -> None:
+    run = train(cached, steps=1)
+    (run.folder / "state-full.safetensors").unlink()
+    with pytest.raises(
+        SakugaError, match="r was saved at step 1 of full, and .*state-full.safetensors is gone, without which"
+    ):
+        train(cached, steps=2)
 
 
 def test_other_model_files_are_refused(cached: Project) -> None:

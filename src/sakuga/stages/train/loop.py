@@ -111,7 +111,11 @@ def train(
     largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
     previews = Previews(project, settings.prompts, parts, largest, few=settings.preview_lora is not None)
     settings = settings.model_copy(update=parts.derived)
+    passed_over = record.passed_over(project, settings)
     run = record.open_run(project, settings, weights)  # the last of what may fail before a run has begun
+    if run.new:
+        steps = ", ".join(f"{name} {schedule.steps} steps" for name, schedule in schedules.items())
+        seams.progress.say(f"{run.name} begins: {steps}" + (f" ({passed_over})" if passed_over else ""))
     for words in changes_since(run.folder, samples):
         seams.progress.say(f"{run.name}: {words}")
     result = Run(run.name, run.folder)
@@ -322,7 +326,7 @@ class _Turn:
             return
         raise SakugaError(
             f"step {number} of {self.expert.name} gave a loss that is not a number (on {items}), "
-            f"{len(self.failed)} in a row; lower train.learning_rate, or look at that item"
+            f"{len(self.failed)} in a row; lower the learning_rate in a phase from step {self.done + 1} on, or look at that item"
         )
 
     # What falls due
@@ -428,7 +432,7 @@ class _Turn:
     def _save(self, number: int) -> None:
         """A checkpoint, then the state that it can be gone on from, then the rows that say so: written while steps go on."""
         learner = self.learner
-        state = snapshot(number, learner.lora, learner.optimizer, learner.ema)
+        state = snapshot(number, learner.lora, learner.optimizer, learner.ema, self._who)
         path, request = self._checkpoint_path(number), self.control.answering
 
         def write() -> None:
@@ -442,6 +446,10 @@ class _Turn:
 
         self.saved, self.kept = time.monotonic(), number
         self.writer.submit(f"step {number} of {self.expert.name}", write, then)
+
+    @property
+    def _who(self) -> str:
+        return f"{self.expert.name} of {self.parts.member.name} in {self.run.name}"
 
     def _checkpoint_path(self, number: int) -> Path:
         return self.run.folder / "checkpoints" / f"{self.expert.name}-{number:06d}.safetensors"
@@ -462,12 +470,22 @@ class _Turn:
         """Go on where the last saved state stands, or begin. Returns the steps done."""
         path, learner = state_path(self.run.folder, self.expert.name), self.learner
         if not path.exists():
+            if saved := record.newest_checkpoint(self.project, self.row):
+                raise SakugaError(
+                    f"{self.run.name} was saved at step {saved[0]} of {self.expert.name}, and {path} is gone, without which it "
+                    f"cannot go on; bring it back, or begin a new run with --start-from {self.run.name}"
+                )
             if self.settings.start_from:
                 for worn in find_loras(self.project, (self.settings.start_from,), 1.0).get(self.expert.name, []):
                     for words in start_from(learner.lora, load_lora(worn.path, self.expert.name), worn.strength):
                         self.seams.progress.say(words)
             return 0
         state = load_state(path)
+        if state.of != self._who:
+            raise SakugaError(
+                f"{path} is the state of {state.of}, not of {self._who}; bring its own file back, or start a new run with "
+                "another --name"
+            )
         restore(state, learner.lora, learner.optimizer, learner.ema)
         # written anew: it may have been killed before the rows, and what a person did to the file is not the training's
         checkpoint = self._checkpoint_path(state.step)

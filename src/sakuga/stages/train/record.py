@@ -62,28 +62,73 @@ def open_run(project: Project, settings: TrainSettings, weights: dict[str, str])
     frozen = parse_train(json.loads(row["settings"]), f"run {name}")
     if not settings.resume:
         raise SakugaError(f"a run named {name} is there already; give another --name, or let it resume")
-    changed = sorted(k for k, v in settings.that_matter().items() if frozen.that_matter().get(k) != v and k != "steps")
+    changed = _changed(frozen, settings, _done(project, row["id"], folder))
     if changed:
         raise SakugaError(
             f"run {name} was begun with another {', '.join(changed)}; give a new --name to train with these settings"
+            f" (--start-from {name} to begin with its LoRA), or set what is to change from here on in a phase"
         )
     if json.loads(row["weights"]) != weights:
         raise SakugaError(f"run {name} was begun on other model files; bring them back, or give a new --name")
     begun = RUNNING, settings.model_dump_json(), project.db.token, row["id"]
     project.db.execute("UPDATE run SET state = ?, ended = NULL, settings = ?, token = ? WHERE id = ?", begun)
+    _write_recipe(project, folder, settings)
     return RunRow(row["id"], name, folder, settings, new=False)
 
 
+def _done(project: Project, run: int, folder: Path) -> int | None:
+    """The steps of a run that are saved, of the expert that is furthest; None where none is."""
+    done = int(project.rows("SELECT coalesce(max(steps_done), 0) AS n FROM run_expert WHERE run = ?", run)[0]["n"])
+    return done if done or any(folder.glob("state-*")) else None
+
+
+def _changed(frozen: TrainSettings, settings: TrainSettings, done: int | None) -> list[str]:
+    """The settings by which a run would become another. How long it is may change, and a phase that has not come yet."""
+    if done is None:
+        return []
+    before, now = _binding(frozen, done), _binding(settings, done)
+    return sorted(key for key, value in now.items() if before.get(key) != value)
+
+
+def _binding(settings: TrainSettings, done: int) -> dict[str, Any]:
+    """The settings that made the first `done` steps what they are."""
+    values = settings.that_matter()
+    for part in (values, values["high"], values["low"]):
+        del part["steps"], part["epochs"]
+    values["phases"] = [phase for phase in values["phases"] if phase["from_step"] <= done]
+    return values
+
+
 def _next_name(project: Project, settings: TrainSettings) -> str:
-    """A run that stopped half way goes on when the same settings are given again; else the next free number."""
+    """A run that stopped half way goes on when settings are given that it can go on with; else the next free number."""
     if settings.resume:
-        for row in project.rows("SELECT name, settings FROM run WHERE state != ? ORDER BY id DESC LIMIT 1", DONE):
-            frozen = parse_train(json.loads(row["settings"]), row["name"]).that_matter()
-            asked = settings.that_matter()
-            if all(frozen.get(key) == value or (value is None and key in DERIVED) for key, value in asked.items()):
-                return str(row["name"])
+        found = _unfinished(project, settings)
+        if found is not None and not found[2]:
+            return found[0]
     taken = {row["name"] for row in project.rows("SELECT name FROM run")}
     return next(name for name in (f"run-{n}" for n in range(1, len(taken) + 2)) if name not in taken)
+
+
+def _unfinished(project: Project, settings: TrainSettings) -> tuple[str, int, list[str]] | None:
+    """The newest run, if it is not done: its name, its steps, and the settings that it was begun with others of."""
+    for row in project.rows("SELECT * FROM run WHERE state != ? ORDER BY id DESC LIMIT 1", DONE):
+        frozen = parse_train(json.loads(row["settings"]), row["name"])
+        asked = settings.model_copy(update={k: getattr(frozen, k) for k in DERIVED if getattr(settings, k) is None})
+        done = _done(project, row["id"], project.folder / "runs" / row["name"]) or 0
+        return str(row["name"]), done, _changed(frozen, asked, done)
+    return None
+
+
+def passed_over(project: Project, settings: TrainSettings) -> str:
+    """What to say where a new run is to begin while the last one is not done, because it was begun with other settings."""
+    found = _unfinished(project, settings) if settings.name is None and settings.resume else None
+    if found is None or not found[1] or not found[2]:
+        return ""
+    name, done, changed = found
+    return (
+        f"{name}, at step {done}, was begun with another {', '.join(changed)}, so this is a new run; to go on with that one, "
+        "set them as they were"
+    )
 
 
 def _begin(project: Project, name: str, folder: Path, settings: TrainSettings, weights: dict[str, str]) -> RunRow:
@@ -91,11 +136,15 @@ def _begin(project: Project, name: str, folder: Path, settings: TrainSettings, w
     row |= {"weights": json.dumps(weights, sort_keys=True), "state": RUNNING, "started": time.time()}
     row["token"] = project.db.token
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = project.settings.model_dump(mode="json") | {"train": settings.model_dump(mode="json")}
-    write_atomic(folder / "recipe.json", json.dumps(recipe, indent=2, ensure_ascii=False))
+    _write_recipe(project, folder, settings)
     store.insert(project.db, "run", row)
     found = project.rows("SELECT id FROM run WHERE name = ?", name)
     return RunRow(found[0]["id"], name, folder, settings, new=True)
+
+
+def _write_recipe(project: Project, folder: Path, settings: TrainSettings) -> None:
+    recipe = project.settings.model_dump(mode="json") | {"train": settings.model_dump(mode="json")}
+    write_atomic(folder / "recipe.json", json.dumps(recipe, indent=2, ensure_ascii=False))
 
 
 def open_expert(project: Project, run: RunRow, expert: Expert, steps: int) -> int:
@@ -107,8 +156,9 @@ def open_expert(project: Project, run: RunRow, expert: Expert, steps: int) -> in
     with store.transaction(project.db):
         if not project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name):
             store.insert(project.db, "run_expert", row)
-        change = "UPDATE run_expert SET steps = max(?, steps_done) WHERE run = ? AND expert = ?"
-        project.db.execute(change, (steps, run.id, expert.name))
+        change = "UPDATE run_expert SET steps = max(?, steps_done), rank = ?, alpha = ?, t_min = ?, t_max = ?"
+        now = steps, row["rank"], row["alpha"], t_min, t_max, run.id, expert.name
+        project.db.execute(f"{change} WHERE run = ? AND expert = ?", now)
     found = project.rows("SELECT id FROM run_expert WHERE run = ? AND expert = ?", run.id, expert.name)
     return int(found[0]["id"])
 

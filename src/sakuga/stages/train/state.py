@@ -36,6 +36,7 @@ class State:
     mean: dict[str, Learnt] | None  # the running mean of the adapters, after `updates` of it
     updates: int
     memory: dict[str, Any]  # the optimizer's state_dict()
+    of: str = ""  # which expert of which model in which run; files of one may fit another
 
     @property
     def best(self) -> dict[str, Learnt]:
@@ -50,6 +51,7 @@ class State:
             "optimizer": self.optimizer,
             "alphas": {name: layer.alpha for name, layer in self.lora.items()},
             "updates": None if self.mean is None else self.updates,
+            "of": self.of,
             "memory": _taken_apart(self.memory, "memory", tensors),
         }
         for kind, layers in (("lora", self.lora), ("mean", self.mean or {})):
@@ -63,14 +65,14 @@ def state_path(folder: Path, expert: str) -> Path:
     return folder / f"state-{expert}.safetensors"
 
 
-def snapshot(step: int, lora: LoraSet, optimizer: Optimizer, ema: Ema | None = None) -> State:
+def snapshot(step: int, lora: LoraSet, optimizer: Optimizer, ema: Ema | None = None, of: str = "") -> State:
     """The training as it stands, copied: the one part of saving that the step waits for."""
     mean = None
     if ema is not None:
         with ema.swapped():
             mean = _copied(lora.tensors())
     memory = _on_cpu(optimizer.state_dict())
-    return State(step, kind_of(optimizer), _copied(lora.tensors()), mean, ema.count if ema else 0, memory)
+    return State(step, kind_of(optimizer), _copied(lora.tensors()), mean, ema.count if ema else 0, memory, of)
 
 
 def save_state(path: Path, step: int, lora: LoraSet, optimizer: Optimizer, ema: Ema | None = None) -> None:
@@ -216,7 +218,7 @@ def _state(told: dict[str, Any], found: Mapping[str, Tensor]) -> State:
 
     mean = None if told["updates"] is None else layers("mean")
     memory = _put_together(told["memory"], found)
-    return State(told["step"], told["optimizer"], layers("lora"), mean, told["updates"] or 0, memory)
+    return State(told["step"], told["optimizer"], layers("lora"), mean, told["updates"] or 0, memory, told["of"])
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
