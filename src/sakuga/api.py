@@ -658,6 +658,7 @@ def train(
         setup = help_out(project, device, world)
         world.close()
         return Run(setup.name, setup.folder, helped=True) if setup else Run("", project.folder, helped=True)
+    chosen.check(project.member)
     with project.writing("train"):
         _encoded(project, chosen.device, progress)
         from .stages.train import train as run
@@ -705,6 +706,7 @@ def _ask(project: Project, wish: Literal["stop", "save"], run: str | None, waits
     training, request = control.ask(project, wish, run)
     if waits:
         control.wait(project, training, wish, request)
+        return replace(training, saved=control.saved(project, training))
     return training
 
 

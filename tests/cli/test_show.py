@@ -1,6 +1,9 @@
 """What the command line shows of long work where no bar can be drawn, and how it writes times, paces and tables."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from sakuga.cli import show
 
@@ -49,6 +52,36 @@ def test_lines_tell_of_long_work_now_and_then(
         "shots: 24 frames, 2.0 frames/s, 0:12",
         "done [bold]",
     ]
+
+
+def test_what_goes_on_tells_all_of_it_and_its_own_pace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
+    lines = show.Lines()
+    lines.start("train low", 30, "steps", 10)
+    clock[0] = 10
+    lines.advance(5, "loss 1")
+    assert capsys.readouterr().err == "train low: 15/30 steps, 2.0 s/step, 0:30 left loss 1\n"
+
+
+def test_turns_are_one_bar_each_and_a_line_fits_a_terminal_of_80(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(force_terminal=True, width=80, file=StringIO())
+    monkeypatch.setattr(show, "errors", console)
+    with show.progress() as shown:
+        assert isinstance(shown, show.Shown)
+        for done in (0, 500):
+            for expert in ("high", "low"):
+                shown.start(f"train {expert}", 12000, "steps", done)
+                shown.advance(500, "loss 0.0931, rate 2e-05, 1000 samples")
+        assert [(task.description, task.completed) for task in shown.bars.tasks] == [
+            ("train high", 1000),
+            ("train low", 1000),
+        ]
+        console.print(shown.bars)
+    last = console.file.getvalue().splitlines()[-2]
+    assert "train low" in last and "1000/12000" in last and "loss 0.0931, rate 2e-05" in last
 
 
 def test_a_row_is_a_line_where_output_is_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

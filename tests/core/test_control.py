@@ -198,7 +198,7 @@ def test_from_another_terminal(project: Project, capsys: pytest.CaptureFixture[s
         assert cli.run(["train", *at]) == 1
         said = capsys.readouterr().err
         assert f"`sakuga train` is at work on this project (process {process.pid} on" in said and said.count("\n") == 1
-        assert cli.run(["save", "--wait", *at]) == 0 and "has saved (process" in capsys.readouterr().out
+        assert cli.run(["save", "--wait", *at]) == 0 and ", saved at step " in capsys.readouterr().out
         assert cli.run(["save", "--wait", "--run", "r", "--json", *at]) == 0
         assert json.loads(capsys.readouterr().out).items() >= {"run": "r", "asked": "save", "done": True}.items()
         assert cli.run(["stop", "--wait", *at]) == 0 and "has ended" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from sakuga.core.hub import download
 role, name, gigabytes = sys.argv[1:4]
 class Watch:
     done = 0
-    def start(self, what, total, unit="items"): pass
+    def start(self, what, total, unit="items", done=0): pass
     def say(self, message): pass
     def advance(self, amount=1, note=""): self.done += amount
 watch = Watch()

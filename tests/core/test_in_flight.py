@@ -49,7 +49,7 @@ class Counted(Silent):
         self.total: int | None = None
         self.done = 0
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None:
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None:
         self.total = total
 
     def advance(self, amount: int = 1, note: str = "") -> None:

@@ -7,10 +7,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from sakuga.core.errors import SakugaError
-from sakuga.core.family import MEMBERS
+from sakuga.core.family import MEMBERS, member
 from sakuga.core.settings import (
     CaptionSettings,
     CaptionWay,
+    ExpertTrain,
     ExportSettings,
     GenerateSettings,
     ModelSettings,
@@ -189,6 +190,31 @@ def test_every_numeric_setting_has_bounds() -> None:
                 assert not numbers or bound or key in loose, f"{key} has no bounds"
 
     walk(schema, "")
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (
+            {"shift": "token"},
+            "x.toml: train.shift = 'token': input should be a valid number, unable to parse string as a number",
+        ),
+        ({"include": "self_attn"}, "x.toml: train.include = 'self_attn': input should be a list"),
+    ],
+)
+def test_a_wrong_kind_is_told_in_words_of_the_file(train: dict[str, Any], words: str) -> None:
+    with pytest.raises(SakugaError) as error:
+        parse({"model": "tiny", "train": train}, "x.toml")
+    assert str(error.value) == words
+
+
+def test_what_a_model_has_no_use_for_is_refused_before_it_is_planned() -> None:
+    phased = TrainSettings(phases=(Phase(from_step=2),), high=ExpertTrain(steps=4, rank=2))
+    with pytest.raises(SakugaError, match="with phases give train.steps too"):
+        phased.check(member("tiny-experts"))
+    phased.model_copy(update={"steps": 3}).check(member("tiny-experts"))
+    with pytest.raises(SakugaError, match="train.high is for models of two experts, and Tiny Wan is one"):
+        phased.check(member("tiny"))
 
 
 def test_steps_are_derived_from_epochs_without_a_remainder_dropped() -> None:

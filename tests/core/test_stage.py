@@ -35,7 +35,7 @@ class Totals:
     def __init__(self) -> None:
         self.total, self.done = 0, 0
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None:
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None:
         self.total = total or 0
 
     def advance(self, amount: int = 1, note: str = "") -> None:

@@ -41,7 +41,7 @@ class Told:
     def __init__(self) -> None:
         self.done, self.notes, self.said = 0, [""], [""]
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None: ...
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None: ...
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self.done += amount

@@ -47,7 +47,7 @@ class Told(Silent):
     def __init__(self) -> None:
         self.started: list[tuple[str, int | None]] = []
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None:
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None:
         self.started.append((what, total))
 
 

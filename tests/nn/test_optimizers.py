@@ -122,6 +122,12 @@ def test_a_name_that_is_none() -> None:
         )
 
 
+def test_an_optimizer_that_wants_to_compute_the_loss_itself() -> None:
+    assert sentence(optimizer="torch.optim.LBFGS") == (
+        "train.optimizer 'torch.optim.LBFGS' computes the loss several times a step, which no training here does; choose another"
+    )
+
+
 def test_arguments_that_are_none() -> None:
     said = sentence(optimizer_args={"beta": 1})
     assert said.startswith("adamw has no argument 'beta' (train.optimizer_args); did you mean betas")

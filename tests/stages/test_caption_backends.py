@@ -37,7 +37,7 @@ class Told:
         self.notes: list[str] = []
         self.said: list[str] = []
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None: ...
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None: ...
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self.notes.append(note)

@@ -11,7 +11,7 @@ class Notes:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None: ...
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None: ...
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self.notes.append(note)

@@ -396,6 +396,7 @@ def test_phases_change_sections_rate_and_levels(cached: Project) -> None:
         ({"phases": ({"from_step": 2, "sections": ("stils",)},), "steps": 3}, "the phase from step 2 names section 'stils', "
          "of which nothing is trained on; did you mean stills"),
         ({"phases": ({"from_step": 2},)}, "with phases give train.steps too"),
+        ({"high": {"rank": 2}}, "train.high is for models of two experts, and .* is one; set it for the run itself"),
         ({"phases": ({"from_step": 2}, {"from_step": 2}), "steps": 3}, "phases stand in the order of their from_step"),
         ({"min_t": 0.5, "max_t": 0.5}, r"min_t \(0.5\) is to be below max_t"),
         ({"experts": ("hihg",)}, "hihg"),
@@ -599,7 +600,6 @@ def test_a_damaged_encoding_is_a_sentence(cached: Project) -> None:
             {"rank": 8},
             "run r was begun with another rank; give a new --name to train with these settings .--start-from r to ",
         ),
-        ({"high": {"rank": 2}}, "run r was begun with another high; give"),
         ({"phases": [{"from_step": 1, "learning_rate": 1.0}]}, "run r was begun with another phases; give"),
         ({"seed": 2, "learning_rate": 1e-3}, "run r was begun with another learning_rate, seed; give"),
         ({"resume": False}, "a run named r is there already"),

@@ -62,8 +62,9 @@ def _bad_value(error: "ValueError") -> str:
     from ..core.settings import ProjectSettings, explain
 
     assert isinstance(error, ValidationError)
-    name, _, rest = explain(error, ProjectSettings).partition(" = ")
-    return f"--{name.replace('_', '-')} {rest}"
+    told = explain(error, ProjectSettings)
+    name, equals, rest = told.partition(" = ")
+    return told if not equals else f"--{name.replace('_', '-')} {rest}"
 
 
 def _fault(message: str, code: int = FAULT) -> int:

@@ -42,7 +42,10 @@ def _ask(wish: str, run: str | None, wait: bool, common: Common) -> None:
         show.print_json({"run": asked.run, "pid": asked.pid, "host": asked.host, "asked": wish, "done": wait})
         return
     at = f", at step {asked.live.step} of {asked.live.total} of {asked.live.expert}," if asked.live else ""
-    what = ("has ended" if wish == "stop" else "has saved") if wait else f"is asked to {wish} after its step"
+    what = f"is asked to {wish} after its step"
+    if wait:
+        at = f", saved at step {asked.saved[1]} of {asked.saved[0]}," if asked.saved else ""
+        what = "has ended" if wish == "stop" else "goes on"
     show.say(f"{asked.run}{at} {what} (process {asked.pid} on {asked.host})")
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+WIDE = 130  # characters of a terminal in which a bar stands beside what it tells
 LINE_SECONDS = 10.0  # between lines where no bar can be drawn
 _UNFOLDED = 10_000  # characters
 
@@ -84,9 +85,14 @@ class Shown:
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
         self.task: TaskID | None = None
+        self.shown: dict[str, TaskID] = {}
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None:
-        self.task = None if total == 0 else self.bars.add_task(what, total=total, unit=unit, note="")
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None:
+        if what in self.shown:
+            self.bars.remove_task(self.shown.pop(what))
+        self.task = None
+        if total != 0:
+            self.task = self.shown[what] = self.bars.add_task(what, total=total, completed=done, unit=unit, note="")
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if self.task is not None:
@@ -102,21 +108,21 @@ class Lines:
     """Progress where no bar can be drawn (a log, a pipe): a line now and then."""
 
     def __init__(self) -> None:
-        self.what, self.unit, self.done = "", "", 0
+        self.what, self.unit, self.done, self.before = "", "", 0, 0
         self.total: int | None = None
         self.started = self.told = time.monotonic()
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None:
-        self.what, self.unit, self.total, self.done = what, unit, total, 0
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None:
+        self.what, self.unit, self.total, self.done, self.before = what, unit, total, done, done
         self.started = self.told = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self.done += amount
         now = time.monotonic()
         spent, ended = now - self.started, self.total is not None and self.done >= self.total
-        if self.done and (now - self.told >= LINE_SECONDS or (ended and spent >= 1 and amount)):
+        if self.done > self.before and (now - self.told >= LINE_SECONDS or (ended and spent >= 1 and amount)):
             self.told = now
-            rate = self.done / max(spent, 1e-6)
+            rate = (self.done - self.before) / max(spent, 1e-6)
             of = f"/{self.total}" if self.total else ""
             left = f"{duration((self.total - self.done) / rate)} left" if self.total else duration(spent)
             last = f"in {duration(spent)}" if ended else f"{left} {note}".rstrip()
@@ -126,16 +132,21 @@ class Lines:
         errors.print(Text(message))
 
 
+def _unbroken(text: str) -> TextColumn:
+    return TextColumn(text, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+
+
 @contextmanager
 def progress() -> Iterator["Shown | Lines"]:
     """Watch work on standard error, so that standard output stays for results."""
     if not errors.is_terminal:
         yield Lines()
         return
-    columns = (
-        TextColumn("{task.description:<10}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
-        Rate(), Left(), TimeElapsedColumn(), TextColumn("{task.fields[note]}", markup=False),
-    )  # fmt: skip
+    name, count = _unbroken("{task.description:<10}"), MofNCompleteColumn(table_column=Column(no_wrap=True))
+    speed, note = (Rate(Column(no_wrap=True)), Left(Column(no_wrap=True))), _unbroken("{task.fields[note]}")
+    columns: tuple[ProgressColumn, ...] = (name, count, *speed, note)
+    if errors.width >= WIDE:
+        columns = (name, BarColumn(24), count, _unbroken("{task.fields[unit]}"), *speed, TimeElapsedColumn(), note)
     with Bars(*columns, console=errors) as bars:
         yield Shown(bars)
 

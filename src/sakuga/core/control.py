@@ -106,7 +106,8 @@ class Control:
 
 @dataclass(frozen=True)
 class Training:
-    """A training at work in a project: its run, the lock it holds, and what it last said."""
+    """A training at work in a project: its run, the lock it holds, what it last said, and once it was waited for the expert
+    and the step that it saved."""
 
     run: str
     folder: Path
@@ -114,6 +115,7 @@ class Training:
     host: str
     token: str
     live: Live | None
+    saved: tuple[str, int] | None = None
 
 
 def running(project: Project) -> Training | None:
@@ -170,6 +172,16 @@ def wait(project: Project, training: Training, wish: Wish, request: str) -> None
         if wish == "save" and _read(request_path(training.folder, wish)) != request:
             return
         time.sleep(LOOK_SECONDS)
+
+
+def saved(project: Project, training: Training) -> tuple[str, int] | None:
+    """The expert and the step of the newest checkpoint of a training's run."""
+    query = (
+        "SELECT expert, step FROM checkpoint JOIN run_expert ON run_expert.id = run_expert JOIN run ON run.id = run "
+        "WHERE name = ? ORDER BY made DESC LIMIT 1"
+    )
+    found = project.rows(query, training.run)
+    return (found[0]["expert"], found[0]["step"]) if found else None
 
 
 def _read(path: Path) -> str:

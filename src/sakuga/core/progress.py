@@ -6,8 +6,11 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives what a long piece of work reports. Surfaces implement it (terminal bar, job rows)."""
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None:
-        """A new piece of work begins: `total` units of it, or None where the number is not known."""
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None:
+        """A new piece of work begins: `total` units of it, or None where the number is not known.
+
+        `done` of them are done already; work of the same name goes on in its place.
+        """
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """`amount` units more are done; `note` says what is in hand."""
@@ -19,7 +22,7 @@ class Progress(Protocol):
 class Silent:
     """Nobody watches."""
 
-    def start(self, what: str, total: int | None, unit: str = "items") -> None: ...
+    def start(self, what: str, total: int | None, unit: str = "items", done: int = 0) -> None: ...
 
     def advance(self, amount: int = 1, note: str = "") -> None: ...
 

@@ -521,10 +521,13 @@ def given(settings: Settings | None) -> dict[str, Any]:
     return {} if settings is None else settings.model_dump(exclude_unset=True)
 
 
+UNION = ("constrained-", "literal[", "function-")  # what pydantic calls the kinds that a value may have
+
+
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """The first fault of a validation as one sentence: which key, what is wrong, and the nearest key or the bound."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(UNION))
     if first["type"] == "extra_forbidden":
         known = _fields_at(root, first["loc"][:-1])
         return (
@@ -534,7 +537,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
         return f"{where.rpartition('.')[0]} = {first['input']!r}: too few values"
     if first["type"] == "model_type":
         return f"{where} = {first['input']!r}: this is a group of settings, not one of them"
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    if not where:  # of several settings together
+        return message
     return f"{where} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 

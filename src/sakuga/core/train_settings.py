@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from .adapters import MOST_RANK, Kind
-from .family import Expert
+from .errors import SakugaError
+from .family import Expert, Member
 from .files import safe_stem
 from .setting import Hardware, Settings, setting
 
@@ -182,6 +183,18 @@ class TrainSettings(Hardware):
     def kind(self) -> Kind:
         """The adapter that is trained."""
         return Kind(self.adapter, self.factor, self.full_matrix)
+
+    def check(self, member: Member) -> None:
+        """Raises SakugaError for what cannot be, or would say nothing, with this model: at planning, before hours of work."""
+        names = [expert.name for expert in member.experts]
+        for name in ("high", "low"):
+            if name not in names and getattr(self, name) != ExpertTrain():
+                raise SakugaError(
+                    f"train.{name} is for models of two experts, and {member.title} is one; set it for the run itself"
+                )
+        for name in self.experts or names:
+            if self.phases and self.of(member.expert(name)).steps is None:
+                raise SakugaError("with phases give train.steps too: an epoch is another length in each of them")
 
     def of(self, expert: Expert) -> "TrainSettings":
         """The settings as this expert has them."""

@@ -152,4 +152,9 @@ def _class(name: str, known: Known) -> type[Optimizer]:
         raise SakugaError(
             f"train.optimizer '{name}' is no optimizer of torch; name a class made from torch.optim.Optimizer"
         )
+    closure = inspect.signature(found.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise SakugaError(
+            f"train.optimizer '{name}' computes the loss several times a step, which no training here does; choose another"
+        )
     return found

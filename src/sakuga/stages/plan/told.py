@@ -163,6 +163,7 @@ def _plan(
     dropped: list[dict[str, str]], card: cards.Card | None,
 ) -> Plan:  # fmt: skip
     member = settings.member
+    train.check(member)
     total = sum(sample.repeats for sample in planned)
     trained = sum(sample.repeats for sample in planned if not sample.held_out)
     chosen = [member.expert(name) for name in train.experts or [expert.name for expert in member.experts]]

@@ -87,8 +87,6 @@ class Schedule:
         repeated = [s for s in samples if not s.held_out for _ in range(s.repeats)]
         if not repeated:
             raise SakugaError("there is nothing to train on: every sample is held out; lower plan.holdout or add items")
-        if settings.phases and self.settings.steps is None:
-            raise SakugaError("with phases give train.steps too: an epoch is another length in each of them")
         self.steps = self.settings.total_steps(len(repeated))
         asked = self.steps * self.settings.accumulation
         self.draws = asked if self.settings.steps is not None else min(asked, self.settings.epochs * len(repeated))

@@ -94,6 +94,7 @@ def train(
     """
     seams = Seams(progress or Silent(), on_step, should_stop)
     member, settings = project.member, record.as_begun(project, settings)
+    settings.check(member)
     _check_first_frame(member, settings)
     experts = [member.expert(name) for name in settings.experts or [e.name for e in member.experts]]
     samples = encoded_samples(project)
@@ -200,7 +201,7 @@ class _Turn:
         done = self.done = self.kept = self._begin()
         self.world.tell(Turn(self.expert.name, done, last))
         self.learner.hand_out()
-        self.seams.progress.start(f"train {self.expert.name}", max(0, last - done), "steps")
+        self.seams.progress.start(f"train {self.expert.name}", self.schedule.steps, "steps", done)
         with self._curves(done) as self.curves, self._loader() as loader, Writer() as self.writer:
             if not self._measured(done):
                 self._measure(done)
@@ -287,7 +288,8 @@ class _Turn:
 
     def _told(self, report: StepReport) -> str:
         """What stands beside the bar: it tells rate and time left itself."""
-        told = [f"loss {report.corrected:.4f}", f"rate {report.learning_rate:.2g}"]
+        seen = min(report.step * self.settings.accumulation, self.schedule.draws)
+        told = [f"loss {report.corrected:.4f}", f"rate {report.learning_rate:.2g}", f"{seen} samples"]
         if self.parts.device.type == "cuda":
             told.append(f"{torch.cuda.max_memory_allocated(self.parts.device) / 1e9:.1f} GB")
         return ", ".join(told)
@@ -364,14 +366,17 @@ class _Turn:
         levels = {f"loss/validation_t{t:.3f}": loss for t, loss in found.items()}
         self.curves.add({**levels, "loss/validation": mean} | self._gaps(number) | self._norms(), number)
         self.result.validation.setdefault(self.expert.name, {})[number] = mean
-        self.seams.progress.say(f"step {number}: validation loss {mean:.4f}")
+        self.seams.progress.say(f"{self._at(number)}: validation loss {mean:.4f}")
+
+    def _at(self, number: int) -> str:
+        return f"step {number} of {self.expert.name}" if len(self.parts.member.experts) > 1 else f"step {number}"
 
     def _gaps(self, number: int) -> dict[str, float]:
         """How much further the loss fell on what is trained on than on what is held out, by noise level."""
         found = gaps(self.project, self.row, number, len(self.schedule.part(max(1, number)).samples))
         worse = [f"{band.t_min:.2f} to {band.t_max:.2f}" for band in found if band.verdict == "over-fitting"]
         if worse:
-            self.seams.progress.say(f"step {number}: {self.expert.name} over-fits at noise levels {', '.join(worse)}")
+            self.seams.progress.say(f"{self._at(number)}: it over-fits at noise levels {', '.join(worse)}")
         return {f"gap/t{band.t_min:.3f}": band.gap for band in found if math.isfinite(band.gap)}
 
     def _norms(self) -> dict[str, float]:
@@ -389,7 +394,7 @@ class _Turn:
         with self.learner.at_rest(), self._few_steps(self.learner.model, self.expert.name):
             experts = Experts(self.expert.name, self.learner.model, self._other)
             for path in self.previews.make(self.run.id, self.run.folder, number, experts):
-                self.seams.progress.say(f"step {number}: preview {path.name}")
+                self.seams.progress.say(f"{self._at(number)}: preview {path.name}")
 
     def _show_base(self) -> None:
         """What the model makes of the prompts without any LoRA, once in a run, to compare with."""
