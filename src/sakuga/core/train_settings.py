@@ -85,7 +85,9 @@ class TrainSettings(Hardware):
         (), "Only layers whose name one of these patterns finds (blocks.0.self_attn.q ...)"
     )
     exclude: tuple[str, ...] = setting((), "No layers whose name one of these patterns finds")
-    ranks: dict[str, Annotated[int, Field(ge=1, le=MOST_RANK)]] = setting({}, "Other ranks, by pattern of the layers' names")
+    ranks: dict[str, Annotated[int, Field(ge=1, le=MOST_RANK)]] = setting(
+        {}, "Other ranks, by pattern of the layers' names"
+    )
     ema: Fraction = setting(
         0.0, "Save and preview the running mean of the LoRA, of this decay a step; 0.99 where wanted"
     )

@@ -77,8 +77,12 @@ def _limits(path: Path, kinds: Collection[Change | Dora]) -> list[str]:
     if not kinds:
         return []
     if any(isinstance(change, Dora) for change in kinds):
-        return [f"{path.name} is a DoRA: ComfyUI reads it; no plain LoRA is the same, so diffusers' form cannot hold it"]
-    return [f"{path.name} is a LoKr: ComfyUI reads it; for diffusers, sakuga lora convert makes plain LoRA of it (--to diffusers)"]
+        return [
+            f"{path.name} is a DoRA: ComfyUI reads it; no plain LoRA is the same, so diffusers' form cannot hold it"
+        ]
+    return [
+        f"{path.name} is a LoKr: ComfyUI reads it; for diffusers, sakuga lora convert makes plain LoRA of it (--to diffusers)"
+    ]
 
 
 def loras_folder(folder: Path) -> Path:
