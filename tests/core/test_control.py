@@ -173,12 +173,16 @@ with Project(sys.argv[1]) as project, project.writing("train"):
     folder.mkdir(parents=True)
     row = {"name": "r", "model": "tiny", "seed": 1, "settings": "{}", "weights": "{}", "state": "running", "started": 1.0}
     store.insert(project.db, "run", row | {"token": project.db.token})
+    row = {"id": 1, "run": 1, "expert": "full", "rank": 4, "alpha": 4.0, "steps": 3000, "steps_done": 0, "t_min": 0.0, "t_max": 1.0}
+    store.insert(project.db, "run_expert", row)
     run, saved = Control(folder, project.db.token), 0
     for step in range(1, 3000):
         run.write(Live("full", step, 3000))
         time.sleep(0.01)
         if run.save_asked:
             saved += 1
+            row = {"run_expert": 1, "step": step, "file": "f", "sha256": "0", "made": time.time()}
+            store.insert(project.db, "checkpoint", row)
             run.done_saving(run.answering)
         if run.stop_asked:
             break
@@ -198,7 +202,7 @@ def test_from_another_terminal(project: Project, capsys: pytest.CaptureFixture[s
         assert cli.run(["train", *at]) == 1
         said = capsys.readouterr().err
         assert f"`sakuga train` is at work on this project (process {process.pid} on" in said and said.count("\n") == 1
-        assert cli.run(["save", "--wait", *at]) == 0 and ", saved at step " in capsys.readouterr().out
+        assert cli.run(["save", "--wait", *at]) == 0 and "r, saved at step " in capsys.readouterr().out
         assert cli.run(["save", "--wait", "--run", "r", "--json", *at]) == 0
         assert json.loads(capsys.readouterr().out).items() >= {"run": "r", "asked": "save", "done": True}.items()
         assert cli.run(["stop", "--wait", *at]) == 0 and "has ended" in capsys.readouterr().out

@@ -15,8 +15,10 @@ import sakuga
 import small
 from sakuga import api
 from sakuga.core.errors import SakugaError
+from sakuga.core.progress import Silent
 from sakuga.core.project import Project
-from sakuga.stages.train import Run, StepReport, measure
+from sakuga.core.settings import TrainSettings
+from sakuga.stages.train import Run, StepReport, measure, record
 from sakuga.stages.train.loop import _Turn
 
 SETTINGS: dict[str, Any] = {
@@ -249,3 +251,36 @@ def test_a_damaged_state_is_a_sentence(cached: Project, damage: bytes | None) ->
     state.write_bytes(state.read_bytes()[:-100] if damage is None else damage)
     with pytest.raises(SakugaError, match=r"state-full.safetensors is not the state of a run .*another --name"):
         train(cached)
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def say(self, words: str) -> None:
+        self.words.append(words)
+
+
+def test_a_longer_training_goes_on_and_a_shorter_one_is_another(cached: Project) -> None:
+    assert api.train(cached, rank=4, steps=2, should_stop=lambda: True).name == "run-1"
+    said = Said()
+    run = api.train(cached, rank=4, steps=1, should_stop=lambda: True, progress=said)
+    assert run.name == "run-2" and any(
+        "run-1, at step 1, was begun with another length" in words for words in said.words
+    )
+    cached.db.execute("UPDATE run SET state = 'done' WHERE name = 'run-2'")
+    run = api.train(cached, rank=4, steps=3)
+    assert run.name == "run-1" and len(run.losses["full"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun", "shorter"),
+    [
+        ({"steps": 5}, {"steps": 5}, False), ({"steps": 6}, {"steps": 5}, False), ({"steps": 4}, {"steps": 5}, True),
+        ({"epochs": 4}, {"epochs": 5}, True), ({"epochs": 5}, {"epochs": 4}, False), ({"steps": 5}, {"epochs": 5}, True),
+        ({"steps": 5, "low": {"steps": 2}}, {"steps": 5, "low": {"steps": 3}}, True),
+        ({"steps": 5, "low": {"steps": 3}}, {"steps": 5}, True),
+    ],
+)  # fmt: skip
+def test_a_length_is_compared_in_its_own_terms(asked: dict[str, Any], begun: dict[str, Any], shorter: bool) -> None:
+    assert record._shorter(TrainSettings(**asked), TrainSettings(**begun)) == shorter

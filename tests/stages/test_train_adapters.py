@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+import small
 from sakuga import api
 from sakuga.core.errors import SakugaError
 from sakuga.core.models import of_project
@@ -113,17 +115,18 @@ def test_what_is_written_says_what_it_is(cached: Project, kind: str) -> None:
 
 
 @by_kind
-def test_a_run_that_stops_and_goes_on_is_the_same_to_the_bit(cached: Project, kind: str) -> None:
+def test_a_run_that_stops_and_goes_on_is_the_same_to_the_bit(cached: Project, tmp_path: Path, kind: str) -> None:
     settings: dict[str, Any] = {"steps": 3, "accumulation": 2, "ema": 0.9, "validate_every": 9} | KINDS[kind]
-    whole = api.train(cached, name="whole", **settings)
+    with small.copy(cached.folder.parent, tmp_path / "whole") as other:
+        whole = api.train(other, name="r", **settings)
     for _ in range(2):
-        assert api.train(cached, name="parts", should_stop=lambda: True, **settings).stopped
-    parts = api.train(cached, name="parts", **settings)
+        assert api.train(cached, name="r", should_stop=lambda: True, **settings).stopped
+    parts = api.train(cached, name="r", **settings)
     assert parts.checkpoints["full"].read_bytes() == whole.checkpoints["full"].read_bytes()
     states = [state_path(run.folder, "full").read_bytes() for run in (whole, parts)]
     assert states[0] == states[1]
     with pytest.raises(SakugaError, match="was begun with another adapter"):
-        api.train(cached, name="parts", **settings | {"adapter": "lora"})
+        api.train(cached, name="r", **settings | {"adapter": "lora"})
 
 
 @by_kind

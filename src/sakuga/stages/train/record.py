@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -110,13 +111,28 @@ def _next_name(project: Project, settings: TrainSettings) -> str:
 
 
 def _unfinished(project: Project, settings: TrainSettings) -> tuple[str, int, list[str]] | None:
-    """The newest run, if it is not done: its name, its steps, and the settings that it was begun with others of."""
+    """The newest run, if it is not done: its name, its steps, and the settings that it was begun with others of.
+
+    A shorter training is another one: going on would cut the run off where it stands, or before.
+    """
     for row in project.rows("SELECT * FROM run WHERE state != ? ORDER BY id DESC LIMIT 1", DONE):
         frozen = parse_train(json.loads(row["settings"]), row["name"])
         asked = settings.model_copy(update={k: getattr(frozen, k) for k in DERIVED if getattr(settings, k) is None})
         done = _done(project, row["id"], project.folder / "runs" / row["name"]) or 0
-        return str(row["name"]), done, _changed(frozen, asked, done)
+        length = ["length"] if _shorter(asked, frozen) else []
+        return str(row["name"]), done, _changed(frozen, asked, done) + length
     return None
+
+
+def _shorter(asked: TrainSettings, begun: TrainSettings) -> bool:
+    """Whether a training of the same kind is shorter, or told in other terms: steps go before epochs."""
+    for now, before in ((asked, begun), (asked.high, begun.high), (asked.low, begun.low)):
+        if (now.steps is None) != (before.steps is None):
+            return True
+        told = (now.steps, before.steps) if now.steps is not None else (now.epochs, before.epochs)
+        if (told[0] or math.inf) < (told[1] or math.inf):
+            return True
+    return False
 
 
 def passed_over(project: Project, settings: TrainSettings) -> str:
