@@ -69,7 +69,13 @@ def cap_memory(device: torch.device, vram: float | None) -> None:
     """Lets this process take at most so many gigabytes (10^9) of a card; None lifts what was set before."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, vram * GB / total) if vram else 1.0, device)
+        share = min(1.0, vram * GB / total) if vram else 1.0
+        torch.cuda.set_per_process_memory_fraction(share, _number(device))
+
+
+def _number(device: torch.device) -> int:
+    """The number of a card; torch takes a plain "cuda" for the one that is current, but not everywhere."""
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def room_for_weights(device: torch.device, vram: float | None) -> float:
