@@ -1,8 +1,8 @@
 """Blocks whose weights live in host memory and pass through a few slots of device memory.
 
 The large weights of a streamed block are views into one flat buffer of the host, pinned where there is a card. While the
-block runs they are views into a slot that the buffer was copied to: ahead of time, on a CUDA stream of its own, while
-blocks before it compute. Nothing is copied back. Which blocks come next follows from the last ones: forward, or backward
+block runs others stand in for them, views into a slot that the buffer was copied to: ahead of time, on a CUDA stream of its
+own, while blocks before it compute. They are tensors of their own, since the backward pass keeps them and not their data. Nothing is copied back. Which blocks come next follows from the last ones: forward, or backward
 where gradient checkpointing runs blocks again; at the turn they are in the slots still. Norms, modulation, biases, scales
 and adapters stay on the device. On a CPU the same code runs with plain copies.
 """
@@ -42,17 +42,17 @@ class Packed:
     """The large weights of one block, in one flat buffer of host memory. What else the block has goes to the device."""
 
     def __init__(self, block: nn.Module, device: torch.device) -> None:
-        self.weights = [m.weight for m in block.modules() if isinstance(m, nn.Linear | QuantLinear)]
+        self.owners = [module for module in block.modules() if isinstance(module, nn.Linear | QuantLinear)]
+        self.weights = [owner.weight for owner in self.owners]
         self.likes = [weight.detach().to("meta") for weight in self.weights]
         self.begins, end = [], 0
         for like in self.likes:
             self.begins.append(end)
             end += -(-like.nbytes // ALIGNED) * ALIGNED
         self.buffer = host_bytes(end, device)
-        self.home = self.views(self.buffer)
-        for weight, view in zip(self.weights, self.home, strict=True):
+        for weight, view in zip(self.weights, self.views(self.buffer), strict=True):
             view.copy_(weight.detach())
-        self.put(self.home)
+            weight.data = view
         large = {id(weight) for weight in self.weights}
         for parameter in block.parameters():
             if id(parameter) not in large:
@@ -65,10 +65,14 @@ class Packed:
             for begin, like in zip(self.begins, self.likes, strict=True)
         ]
 
-    def put(self, tensors: Sequence[Tensor]) -> None:
-        """Lets the weights be these tensors."""
-        for weight, tensor in zip(self.weights, tensors, strict=True):
-            weight.data = tensor
+    def put(self, weights: Sequence[nn.Parameter]) -> None:
+        """Lets these be the weights of the block."""
+        for owner, weight in zip(self.owners, weights, strict=True):
+            owner._parameters["weight"] = weight
+
+    def standing_in(self, slot: Tensor) -> list[nn.Parameter]:
+        """Weights that are views into a slot."""
+        return [nn.Parameter(view, requires_grad=False) for view in self.views(slot)]
 
     @property
     def version(self) -> int:
@@ -103,11 +107,11 @@ class Stream:
             return
         now = self.number_at.index(number)
         packed = self.packed[now]
-        packed.put(packed.views(self.slots[self._bring(now)]))
+        packed.put(packed.standing_in(self.slots[self._bring(now)]))
         try:
             yield
         finally:  # a block that is run again stops midway when all that is wanted is there
-            packed.put(packed.home)
+            packed.put(packed.weights)
 
     def _bring(self, now: int) -> int:
         """Copies what is not there yet of this block and those after it; the slot of this block, ready to be read."""
