@@ -4,6 +4,7 @@
     python benchmarks/train_step.py device                    # tiny, against its floor, in seconds
     python benchmarks/train_step.py device --model wan2.1-t2v-14b --device cuda --memory 24 16 12
     python benchmarks/train_step.py device --model wan2.1-t2v-14b --device cuda --weights fp8 --shape 384 208 45
+    python benchmarks/train_step.py device --model wan2.1-t2v-14b --device cuda --memory 24 16 12 --minutes 9 --out FOLDER
 
 cpu: a training of the tiny model runs as it does for a person: loader, step, rows, curves. After each of its steps the bare
 is run on the same tensors: forward, backward and torch's AdamW of the same network, nothing else. Then `sakuga train` is
@@ -11,7 +12,9 @@ started on a project whose caches are warm, until its first step is noted.
 
 device: `Learner.step`, as training calls it, on random weights and tensors, held (bf16, fp8, streamed) as training would
 hold them in the memory that the card has or --memory gives it. The floor is the matrix work at the GEMM rate measured in
-the same run, and self-attention measured alone, with the recompute that the step does.
+the same run, and self-attention measured alone, with the recompute that the step does. Results are written after each
+row; --minutes begins no row after so many, and --out says where they go. On an H200 a row of the 14B is thought to take 10 to
+40 seconds, of 832x480x81 two minutes: the card whole in one call, the caps in another. Host memory: 28 GB for all blocks in bf16.
 """
 
 import argparse
@@ -34,7 +37,7 @@ from generate import copy_rate
 from step import attention_seconds, gemm_rate, matrix_flop, random_model, seconds
 
 from sakuga import api
-from sakuga.core.cost import GB, Held, plan_weights, step_memory
+from sakuga.core.cost import GB, Held, step_memory
 from sakuga.core.dataset import Encoded
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import Member, member
@@ -43,9 +46,9 @@ from sakuga.core.models import of_project
 from sakuga.core.settings import TrainSettings
 from sakuga.nn import flow
 from sakuga.nn.compiled import compile_blocks
-from sakuga.nn.device import pick_device, pick_dtype, room_for_weights
+from sakuga.nn.device import pick_device, pick_dtype
 from sakuga.nn.lora import inject
-from sakuga.nn.parts import NAMES, SMALLER, Parts
+from sakuga.nn.parts import NAMES, Parts
 from sakuga.nn.text import pad_text
 from sakuga.nn.transformer import WanTransformer
 from sakuga.nn.weights import load_transformer
@@ -207,11 +210,8 @@ class RandomParts(Parts):
     """Transformers of random weights, held as those of a file would be."""
 
     def _transformer(self, path: Path) -> WanTransformer:
-        shape, own = self.member.transformer, NAMES[self.dtype]
-        if self.held is None:
-            kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
-            self.held = plan_weights(shape, self.beside, room_for_weights(self.device, self.vram), kinds, self.stream)
-        model = random_model(self.member, shape.layers, self.device, self.dtype, self.held)
+        shape = self.member.transformer
+        model = random_model(self.member, shape.layers, self.device, self.dtype, self.plan())
         if self.compile:
             compile_blocks(model)
         return model
@@ -337,17 +337,24 @@ def device(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if options.layers:
         wan = replace(wan, transformer=replace(wan.transformer, layers=options.layers))
     shapes = options.shape or ([(*wan.sizes[0], wan.frames)] if wan.tiny else SHAPES)
-    rows = []
-    for memory in options.memory or (None,):
-        for size in map(tuple, shapes):
-            rows.append(on_device(wan, size, where, memory, options))
-            print(rows[-1], flush=True)
     asked = {"model": wan.name, "layers": wan.transformer.layers, "rank": options.rank, "batch": options.batch}
     asked |= {"compile": options.compile, "dtype": str(pick_dtype(None, where)).removeprefix("torch.")}
     suffix = [options.weights] * bool(options.weights) + ["compile"] * options.compile
     suffix += [f"stream{options.stream}"] * (options.stream is not None)
     suffix += ["-".join(f"{memory:g}" for memory in options.memory or ()) + "gb"] * bool(options.memory)
-    return "-".join(["train-step", wan.name, where.type, *suffix]), {**asked, "rows": rows}
+    name = "-".join(["train-step", wan.name, where.type, *suffix])
+    rows: list[dict[str, Any]] = []
+    figures = {**asked, "rows": rows, "left_out": []}
+    begun = time.monotonic()
+    for memory in options.memory or (None,):
+        for size in map(tuple, shapes):
+            if time.monotonic() - begun > 60 * options.minutes:
+                figures["left_out"].append({"size": size, "memory_cap_gb": memory})
+                continue
+            rows.append(on_device(wan, size, where, memory, options))
+            print(rows[-1], flush=True)
+            machine.write(name, figures, options.out)  # what was measured stays, whatever comes
+    return name, figures
 
 
 def main() -> None:
@@ -368,9 +375,11 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--device")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=machine.RESULTS, help="folder of the results")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
     options = parser.parse_args()
     name, figures = cpu(options) if options.what == "cpu" else device(options)
-    print(f"{figures}\n{machine.write(name, figures)}")
+    print(f"{figures}\n{machine.write(name, figures, options.out)}")
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ def test_a_package_that_is_missing_is_named(llava: Path, monkeypatch: pytest.Mon
 
 def test_what_does_not_fit_is_told_with_its_size(llava: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    monkeypatch.setattr(vision, "free_memory", lambda device: 1000)
     with pytest.raises(MemoryError):
         vision._check_room(llava, torch.bfloat16, torch.device("cuda"))
     vision._check_room(llava, torch.bfloat16, torch.device("cpu"))

@@ -127,10 +127,10 @@ class Trained(Adapter):
         raise NotImplementedError
 
     def share(self, other: "Trained") -> None:
-        """Learns with the very parameters of another adapter of its kind: an optimizer knows them."""
+        """Learns with the very parameters of another adapter of its kind, as strong: an optimizer knows them."""
         for name, part in other.parts.items():
             setattr(self, name, part)
-        self.alpha = other.alpha
+        self.alpha, self.strength = other.alpha, other.strength
 
 
 class LoraLinear(Trained):

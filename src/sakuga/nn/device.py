@@ -43,8 +43,16 @@ def pick_dtype(precision: str | None, device: torch.device) -> torch.dtype:
 def free_memory(device: torch.device) -> int:
     """Bytes that can be had on a device now, without anything else making room; 0 where the system does not say."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return _free_of_card(device)
     return min(_available(MEMINFO), _granted(CGROUP))
+
+
+def _free_of_card(device: torch.device) -> int:
+    """What the system has, with what torch was given and does not use, as far as this process may go (`cap_memory`)."""
+    taken = torch.cuda.memory_allocated(device)
+    free, total = torch.cuda.mem_get_info(device)
+    granted = int(torch.cuda.get_per_process_memory_fraction(_number(device)) * total)
+    return max(0, min(free + torch.cuda.memory_reserved(device), granted) - taken)
 
 
 def _available(meminfo: Path) -> int:
@@ -85,6 +93,5 @@ def room_for_weights(device: torch.device, vram: float | None) -> float:
     """
     if device.type != "cuda":
         return math.inf if vram is None else vram * GB
-    taken = torch.cuda.memory_allocated(device)
-    free = free_memory(device) + torch.cuda.memory_reserved(device) - taken  # torch keeps what it was given
-    return free if vram is None else min(free, vram * GB - taken)
+    free = free_memory(device)
+    return free if vram is None else min(free, vram * GB - torch.cuda.memory_allocated(device))

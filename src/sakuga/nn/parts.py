@@ -1,12 +1,13 @@
 """The parts of a model, opened when they are needed and let go when another needs the memory."""
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from ..core.cost import Held, forward_bytes, plan_weights
+from ..core.cost import USABLE, Held, blocks_bytes, forward_bytes, outer_bytes, plan_weights
 from ..core.family import Member
 from .clip import ClipDoor, load_clip
 from .compiled import check_compiler, compile_blocks
@@ -74,6 +75,13 @@ class Parts:
             self.held = plan_weights(self.member.transformer, self.beside, free, kinds, self.stream)
         return self.held
 
+    @property
+    def room_for_another(self) -> bool:
+        """Whether a transformer fits beside what lies on the device now, with its work."""
+        shape = self.member.transformer
+        needed = blocks_bytes(shape, self.plan()) + outer_bytes(shape) + self.beside
+        return needed <= USABLE * room_for_weights(self.device, self.vram)
+
     def _transformer(self, path: Path) -> WanTransformer:
         held, shape = self.plan(), self.member.transformer
         model = load_transformer(shape, path, self.dtype, self.device, self.stored.get("weights"), held.streamed)
@@ -97,7 +105,9 @@ class Parts:
 
     def release(self) -> None:
         """Let go of what is held."""
-        self._role, self._part = "", None
+        held, self._role, self._part = self._part is not None, "", None
+        if held:
+            gc.collect()  # a compiled block and what it was compiled to hold each other
 
     def _hold(self, role: str, load: Callable[[], T]) -> T:
         if self._role != role:

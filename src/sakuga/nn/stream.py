@@ -2,7 +2,8 @@
 
 The large weights of a streamed block are views into one flat buffer of the host, pinned where there is a card. While the
 block runs others stand in for them, views into a slot that the buffer was copied to: ahead of time, on a CUDA stream of its
-own, while blocks before it compute. They are tensors of their own, since the backward pass keeps them and not their data. Nothing is copied back. Which blocks come next follows from the last ones: forward, or backward
+own, while blocks before it compute. They are tensors of their own, since what the backward pass keeps is a tensor, wherever
+its data may be put later. Nothing is copied back. Which blocks come next follows from the last ones: forward, or backward
 where gradient checkpointing runs blocks again; at the turn they are in the slots still. Norms, modulation, biases, scales
 and adapters stay on the device. On a CPU the same code runs with plain copies.
 """
@@ -10,6 +11,7 @@ and adapters stay on the device. On a CPU the same code runs with plain copies.
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +45,7 @@ class Packed:
 
     def __init__(self, block: nn.Module, device: torch.device) -> None:
         self.owners = [module for module in block.modules() if isinstance(module, nn.Linear | QuantLinear)]
-        self.weights = [owner.weight for owner in self.owners]
+        self.weights = [cast(nn.Parameter, owner.weight) for owner in self.owners]
         self.likes = [weight.detach().to("meta") for weight in self.weights]
         self.begins, end = [], 0
         for like in self.likes:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.errors import SakugaError
 from ..core.family import Vae
+from .device import free_memory
 from .vae_network import VaeNetwork
 from .weights import fill, read_object, read_weights, wanted
 
@@ -119,8 +120,7 @@ class VaeDoor:
             return self.budget
         if self.device.type != "cuda":
             return HOST_BUDGET
-        unused = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return FREE_SHARE * (torch.cuda.mem_get_info(self.device)[0] + unused)
+        return FREE_SHARE * free_memory(self.device)
 
 
 def load_vae(facts: Vae, path: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> VaeDoor:

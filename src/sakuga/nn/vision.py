@@ -17,7 +17,7 @@ import transformers
 from PIL import Image
 
 from ..core.errors import Halt, SakugaError
-from .device import pick_device, pick_dtype
+from .device import free_memory, pick_device, pick_dtype
 
 GB = 1e9
 HEADROOM = 1.15  # of the weights: pictures, activations and the answer's cache need room too
@@ -146,7 +146,7 @@ def _template(processor: Any) -> bool:
 
 def _check_room(source: Path | str, dtype: torch.dtype, device: torch.device) -> None:
     """Raises MemoryError where the weights of a folder cannot fit the card, before minutes go by in reading them."""
-    if device.type == "cuda" and _weights(source, dtype) * HEADROOM > torch.cuda.mem_get_info(device)[0]:
+    if device.type == "cuda" and _weights(source, dtype) * HEADROOM > free_memory(device):
         raise MemoryError
 
 

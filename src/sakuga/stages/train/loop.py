@@ -190,6 +190,7 @@ class _Turn:
         self.failed: list[int] = []  # steps in a row that gave no number
         self.done = self.kept = 0  # the last step that was applied, and the last that was handed to the disk
         self.saved = time.monotonic()
+        self.few: list[Applied] | None = None  # on the expert in training, to be shown; None while it is not being, or aside
         self.worn = True  # whether the other expert wears its LoRA in previews
 
     def go(self, last: int) -> None:
@@ -391,8 +392,8 @@ class _Turn:
             return
         self.writer.finish()  # another expert may wear what is being written
         self.seams.progress.advance(0, "making previews")
-        with self.learner.at_rest(), self._few_steps(self.learner.model, self.expert.name):
-            experts = Experts(self.expert.name, self.learner.model, self._other)
+        with self.learner.at_rest(), self._few_steps():
+            experts = Experts(self.expert.name, self._own, self._other)
             for path in self.previews.make(self.run.id, self.run.folder, number, experts):
                 self.seams.progress.say(f"{self._at(number)}: preview {path.name}")
 
@@ -407,9 +408,20 @@ class _Turn:
             self.worn = worn
             self.learner.lora.set_strength(1.0)
 
+    def _own(self) -> WanTransformer:
+        """The expert in training as it stands, taken up again where it had to make room."""
+        if self.few is None:
+            self.parts.release()
+            self.learner.take_up()
+            self.few = self._apply_few_steps(self.learner.model, self.expert.name)
+        return self.learner.model
+
     def _other(self, name: str) -> WanTransformer:
         """An expert that is not in training now, with the LoRA that this run gave it if it has."""
         self.parts.release()  # never one that wears a LoRA already
+        if self.few is not None and not self.parts.room_for_another:
+            self._take_off_few_steps()
+            self.learner.lay_aside()
         model = self.parts.transformer(name)
         if self.worn and name in self.result.checkpoints:
             apply(model, load_lora(self.result.checkpoints[name]))
@@ -422,15 +434,20 @@ class _Turn:
         return [apply(model, load_lora(worn.path, name), worn.strength) for worn in wanted]
 
     @contextmanager
-    def _few_steps(self, model: WanTransformer, name: str) -> Iterator[None]:
-        applied = self._apply_few_steps(model, name)
+    def _few_steps(self) -> Iterator[None]:
+        self.few = self._apply_few_steps(self.learner.model, self.expert.name)
         try:
             yield
         finally:
-            for one in reversed(applied):
-                one.lora.remove(model)
+            self._own()
+            self._take_off_few_steps()
             for parameter in self.learner.lora.parameters():  # under another LoRA they were frozen
                 parameter.requires_grad_(True)
+
+    def _take_off_few_steps(self) -> None:
+        for one in reversed(self.few or ()):
+            one.lora.remove(self.learner.model)
+        self.few = None
 
     # On disk
 

@@ -22,11 +22,11 @@ from ...nn.render import Request, pictures_of, sampling_of, sized
 class Experts:
     """The expert in training as it stands, and the others opened when the sampler hands over to them."""
 
-    def __init__(self, name: str, model: Transformer, other: Callable[[str], Transformer]) -> None:
-        self.name, self.model, self.other = name, model, other
+    def __init__(self, name: str, own: Callable[[], Transformer], other: Callable[[str], Transformer]) -> None:
+        self.name, self.own, self.other = name, own, other
 
     def __getitem__(self, name: str) -> Transformer:
-        return self.model if name == self.name else self.other(name)
+        return self.own() if name == self.name else self.other(name)
 
 
 class Previews:

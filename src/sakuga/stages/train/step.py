@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,9 +23,8 @@ from ...nn.world import ALONE, World
 from .data import Batch
 from .loader import Loaded, Loader
 
-T = TypeVar("T")
-
 MORE_STREAMED = 8  # a notch streams one block of so many more
+MOMENTS = 2  # numbers that AdamW remembers for each that is trained; others remember fewer, or as many
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,16 @@ class Learner:
     def step(self, loaded: Loaded, share: float, loader: Loader) -> Stepped:
         """One step at that share of the full rate. Out of memory it goes a notch down and does the step again."""
         set_rates(self.optimizer, share)
-        return self._until_it_fits(loaded, loader, self._step)
+        return self._applied(self._until_it_fits(loaded, loader))
 
-    def _until_it_fits(self, loaded: Loaded, loader: Loader, run: Callable[[Loaded], T]) -> T:
+    def _until_it_fits(self, loaded: Loaded, loader: Loader) -> Tensor:
+        """The gradients of a step, with however little memory. What is applied was computed whole."""
         while True:
             try:
-                return run(loaded)
+                return self._gradients(loaded)
             except torch.OutOfMemoryError as error:
                 why = error.with_traceback(None)  # its frames hold tensors still
+                why.__context__ = None  # and so do those of what was being handled when it came
             self.optimizer.zero_grad(set_to_none=True)
             if not self._notch_down(loaded, loader):
                 raise SakugaError(
@@ -86,8 +86,8 @@ class Learner:
                 ) from why
             loaded = loader.load(loaded.draws, loaded.number)
 
-    def _step(self, loaded: Loaded) -> Stepped:
-        losses = self._gradients(loaded)
+    def _applied(self, losses: Tensor) -> Stepped:
+        """The optimizer's part of a step."""
         self.world.add_up([losses, *self._grown()])
         parameters = self.lora.parameters()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -105,7 +105,7 @@ class Learner:
 
     def help(self, loaded: Loaded, loader: Loader) -> None:
         """A hand's part of a step: gradients for the leader, and what it made of them."""
-        losses = self._until_it_fits(loaded, loader, self._gradients)
+        losses = self._until_it_fits(loaded, loader)
         self.world.add_up([losses, *self._grown()])
         self.optimizer.zero_grad(set_to_none=True)
         self.hand_out()
@@ -162,9 +162,12 @@ class Learner:
     def rehearse(self, loaded: Loaded, loader: Loader) -> None:
         """The largest samples forward and backward before the first step, so that what does not fit is known at once.
 
-        Nothing is applied: the optimizer is not asked, and the gradients are thrown away.
+        Nothing is applied: the optimizer is not asked, and the gradients are thrown away. Room is held for what it will
+        remember from the first step on.
         """
-        self._until_it_fits(loaded, loader, lambda each: self._gradients(each))
+        held = [] if self.optimizer.state else [torch.empty_like(p) for p in self.lora.parameters() for _ in range(MOMENTS)]
+        self._until_it_fits(loaded, loader)
+        held.clear()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _notch_down(self, loaded: Loaded, loader: Loader) -> bool:
@@ -194,17 +197,25 @@ class Learner:
         return True
 
     def _reopen(self) -> None:
-        """The model anew, as `parts` holds it now, with the same adapters on."""
-        adapters, checkpointing = self.lora, self.model.checkpointing
-        adapters.remove(self.model)
-        self.model.cpu()
+        self.lay_aside()
+        self.take_up()
+
+    def lay_aside(self) -> None:
+        """Lets go of the model, for another that needs its room; the adapters stay, and what the optimizer knows of them."""
+        self.lora.remove(self.model)
+        self._was = self.model.checkpointing, self.model.training
+        del self.model
         self.parts.release()
+
+    def take_up(self) -> None:
+        """The model anew, as `parts` holds it now, with the same adapters on."""
+        adapters = self.lora
         self.model = self.parts.transformer(self.expert.name)
-        self.model.checkpointing = checkpointing
         self.lora = self._inject()
         for name, layer in self.lora.layers.items():  # the optimizer knows these very parameters
             layer.share(adapters.layers[name])
-        self.model.train()
+        self.model.checkpointing, training = self._was
+        self.model.train(training)
 
     def close(self) -> None:
         """Take the LoRA off and let go of the model."""
