@@ -36,13 +36,10 @@ import torch
 from generate import copy_rate
 from step import attention_seconds, gemm_rate, matrix_flop, random_model, seconds
 
-from sakuga import api
 from sakuga.core.cost import GB, Held, step_memory
 from sakuga.core.dataset import Encoded
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import Member, member
-from sakuga.core.media.clip import write_clip
-from sakuga.core.models import of_project
 from sakuga.core.settings import TrainSettings
 from sakuga.nn import flow
 from sakuga.nn.compiled import compile_blocks
@@ -56,10 +53,6 @@ from sakuga.stages.train import StepReport
 from sakuga.stages.train.data import Batch, Draw
 from sakuga.stages.train.loader import Loaded, Loader
 from sakuga.stages.train.step import Learner, Stepped
-from sakuga_world.draw import draw_clip
-from sakuga_world.look import CEL
-from sakuga_world.scene import random_scene
-from sakuga_world.words import caption
 
 SHAPES = ((384, 208, 45), (768, 416, 21), (768, 768, 1), (832, 480, 81))
 CLIPS, FPS = 10, 16
@@ -73,6 +66,13 @@ WORDS = 100  # tokens of a caption
 
 def make_project(folder: Path) -> Path:
     """A project of drawn clips for the tiny model, planned and encoded."""
+    from sakuga import api  # for `device` none of these is needed, nor need a machine with a card have them
+    from sakuga.core.media.clip import write_clip
+    from sakuga_world.draw import draw_clip
+    from sakuga_world.look import CEL
+    from sakuga_world.scene import random_scene
+    from sakuga_world.words import caption
+
     rng, source = np.random.default_rng(1), folder / "drawn"
     source.mkdir()
     for number in range(CLIPS):
@@ -154,6 +154,9 @@ def _since(begun: dict[str, float]) -> dict[str, float]:
 
 def over_bare(folder: Path, steps: int) -> dict[str, Any]:
     """Our whole step over the bare one, and the shares of what is neither forward, backward nor optimizer."""
+    from sakuga import api
+    from sakuga.core.models import of_project
+
     torch.set_num_threads(1)  # so that the thread that trains is all that computes
     with api.open_project(folder) as project:
         settings = TrainSettings(rank=32, steps=steps + WARM)

@@ -10,11 +10,17 @@ from safetensors.torch import load_file
 from card import Card, pretended
 from sakuga import api
 from sakuga.core.project import Project
-from sakuga.stages.train import Run
+from sakuga.stages.train import Run, measure
 
 PROMPT = "MyStyle. a red ball"
 # fp32 on the card too, so that nothing but devices is another thing
-COMMON: dict[str, Any] = {"steps": 3, "rank": 4, "precision": "fp32", "checkpointing": True, "validate_every": 3}
+COMMON: dict[str, Any] = {"steps": 2, "rank": 4, "precision": "fp32", "checkpointing": True}
+
+
+@pytest.fixture(autouse=True)
+def one_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation at one noise level: every operation on a pretended card takes its time."""
+    monkeypatch.setattr(measure, "LEVELS", 1)
 
 
 def train(project: Project, device: str, patch: pytest.MonkeyPatch, **settings: Any) -> tuple[Run, Card | None]:
@@ -42,11 +48,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "accumulation, batch, ema, huber": {"accumulation": 3, "batch": 2, "ema": 0.9, "loss": "huber", "weighting": "cosmap"},
     "fp8 and streamed": {"weights": "fp8", "stream": 3},
-    "adafactor": {"optimizer": "adafactor"},
-    "prodigy": {"optimizer": "prodigy"},
-    "automagic": {"optimizer": "automagic"},
+    "adafactor, lora plus": {"optimizer": "adafactor", "lora_plus": 4.0, "rslora": True},
     "kahan": {"optimizer": "adamw-kahan", "optimizer_args": {"triton": False}},
-    "lora plus": {"lora_plus": 4.0, "rslora": True},
 }
 
 
@@ -58,33 +61,33 @@ def test_what_is_learnt_is_what_a_cpu_learns(
     close(there.checkpoints["full"], here.checkpoints["full"])
     assert there.losses["full"] == pytest.approx(here.losses["full"], rel=1e-4)
     assert there.validation["full"] == pytest.approx(here.validation["full"], rel=1e-4)
-    assert card is not None and len(card.issued) > 1000
+    assert card is not None and len(card.issued) > 1000  # it was there
 
 
 def test_bf16_dropout_and_previews(cached: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (cached.folder / "prompts.txt").write_text(PROMPT, "utf-8")
-    options = {"precision": None, "dropout": 0.1, "prompts": "prompts.txt", "preview_every": 2, "weights": "fp8"}
+    options = {"precision": None, "dropout": 0.1, "prompts": "prompts.txt", "weights": "fp8"}
     run, _ = train(cached, "cuda", monkeypatch, **options)
-    assert len(list((run.folder / "previews").glob("*.mp4"))) == 3  # the base, step 2, the last
+    assert len(list((run.folder / "previews").glob("*.mp4"))) == 2  # the base, the last
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "prodigy", "automagic"])
+@pytest.mark.parametrize("optimizer", ["adamw", "prodigy", "automagic"])
 def test_a_run_moves_from_the_card_to_a_cpu_and_back(
     cached: Project, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    options = {"optimizer": optimizer, "ema": 0.9, "steps": 4}
+    options = {"optimizer": optimizer, "ema": 0.9, "steps": 3}
     whole, _ = train(cached, "cpu", monkeypatch, name="whole", **options)
-    for at, device in ((1, "cuda"), (2, "cpu"), (4, "cuda")):
+    for at, device in ((1, "cuda"), (2, "cpu"), (3, "cuda")):
         moved, _ = train(cached, device, monkeypatch, name="moved", **options, **until(at))
     close(moved.checkpoints["full"], whole.checkpoints["full"])
 
 
-def test_two_experts_by_turns_with_previews(experts: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_experts_with_previews(experts: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (experts.folder / "prompts.txt").write_text(PROMPT, "utf-8")
-    options = {"turns": 2, "prompts": "prompts.txt", "preview_every": 3, "stream": 2}
+    options = {"prompts": "prompts.txt", "stream": 2}
     run, _ = train(experts, "cuda", monkeypatch, **options)
     assert set(run.checkpoints) == {"high", "low"}
-    assert len(list((run.folder / "previews").glob("*-handover.mp4"))) == 3
+    assert len(list((run.folder / "previews").glob("*-handover.mp4"))) == 3  # the base, and the last of each
 
 
 def test_out_of_memory(cached: Project, monkeypatch: pytest.MonkeyPatch) -> None:

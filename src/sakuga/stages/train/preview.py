@@ -10,7 +10,6 @@ from torch import Tensor
 from ...core import store
 from ...core.family import FEW_STEPS, NEGATIVE_PROMPT
 from ...core.files import move_into_place
-from ...core.media.clip import write_clip
 from ...core.project import Project, relative_to
 from ...core.prompts import PromptLine, read_prompts
 from ...nn.condition import check_picture
@@ -71,6 +70,8 @@ class Previews:
         return made
 
     def _write(self, path: Path, latents_BCFHW: Tensor) -> None:
+        from ...core.media.clip import write_clip  # steps alone are measured on machines without a codec
+
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".tmp")
         write_clip(temporary, iter(pictures_of(self.parts.vae(), latents_BCFHW)), self.parts.member.fps)
