@@ -105,7 +105,9 @@ def test_what_a_card_has_room_for(card: list[float]) -> None:
     assert room_for_weights(CPU, None) == float("inf") and room_for_weights(CPU, 2) == 2e9
 
 
-def test_what_is_free_is_what_torch_holds_unused_too_and_at_most_the_cap(card: list[float], files: dict[str, Path]) -> None:
+def test_what_is_free_is_what_torch_holds_unused_too_and_at_most_the_cap(
+    card: list[float], files: dict[str, Path]
+) -> None:
     vae = VaeDoor(make_vae(TINY.vae).to_empty(device="cpu"), TINY.vae.mean, TINY.vae.std)
     vae.device = CARD
     assert free_memory(CARD) == 22e9 and vae._budget() == 0.9 * 22e9

@@ -46,7 +46,13 @@ def until(step: int) -> dict[str, Any]:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "accumulation, batch, ema, huber": {"accumulation": 3, "batch": 2, "ema": 0.9, "loss": "huber", "weighting": "cosmap"},
+    "accumulation, batch, ema, huber": {
+        "accumulation": 3,
+        "batch": 2,
+        "ema": 0.9,
+        "loss": "huber",
+        "weighting": "cosmap",
+    },
     "fp8 and streamed": {"weights": "fp8", "stream": 3},
     "adafactor, lora plus": {"optimizer": "adafactor", "lora_plus": 4.0, "rslora": True},
     "kahan": {"optimizer": "adamw-kahan", "optimizer_args": {"triton": False}},

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from sakuga import api
@@ -16,7 +17,15 @@ HELD = {"weights": "bf16", "stream": 0}  # as they are held, however little memo
 
 
 def trained(project: Project, name: str, **settings: Any) -> Run:
-    given = {"steps": 4, "rank": 4, "turns": 2, "ema": 0.9, "prompts": "prompts.txt", "preview_every": 2, "learning_rate": 0.1}
+    given = {
+        "steps": 4,
+        "rank": 4,
+        "turns": 2,
+        "ema": 0.9,
+        "prompts": "prompts.txt",
+        "preview_every": 2,
+        "learning_rate": 0.1,
+    }
     return api.train(project, name=name, **given | HELD | settings)
 
 
@@ -50,3 +59,19 @@ def test_previews_of_two_experts_where_there_is_room_for_one(
     for expert, path in narrow.checkpoints.items():
         mine, wanted = load_file(path), load_file(Path(wide.checkpoints[expert]))
         assert all(mine[key].equal(wanted[key]) for key in wanted)
+
+
+def test_an_out_of_memory_in_the_optimizer_does_not_do_a_step_again(
+    cached: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it may have been applied; room for what it remembers is tried out before the first step."""
+    asked = []
+
+    def full(self: torch.optim.Optimizer, closure: Any = None) -> None:
+        asked.append(self)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        api.train(cached, steps=2, rank=4)
+    assert len(asked) == 1

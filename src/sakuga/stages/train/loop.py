@@ -190,7 +190,9 @@ class _Turn:
         self.failed: list[int] = []  # steps in a row that gave no number
         self.done = self.kept = 0  # the last step that was applied, and the last that was handed to the disk
         self.saved = time.monotonic()
-        self.few: list[Applied] | None = None  # on the expert in training, to be shown; None while it is not being, or aside
+        self.few: list[Applied] | None = (
+            None  # on the expert in training, to be shown; None while it is not being, or aside
+        )
         self.worn = True  # whether the other expert wears its LoRA in previews
 
     def go(self, last: int) -> None:

@@ -165,7 +165,11 @@ class Learner:
         Nothing is applied: the optimizer is not asked, and the gradients are thrown away. Room is held for what it will
         remember from the first step on.
         """
-        held = [] if self.optimizer.state else [torch.empty_like(p) for p in self.lora.parameters() for _ in range(MOMENTS)]
+        held = (
+            []
+            if self.optimizer.state
+            else [torch.empty_like(p) for p in self.lora.parameters() for _ in range(MOMENTS)]
+        )
         self._until_it_fits(loaded, loader)
         held.clear()
         self.optimizer.zero_grad(set_to_none=True)
