@@ -137,6 +137,9 @@ def test_attention_across_frames() -> None:
         torch.testing.assert_close(found[video], gain * plain[video])
     assert torch.equal(across_frames(attend, 3, -3.0)(q, k, v), plain), "never weaker"
     assert torch.equal(across_frames(attend, 1, 50.0)(q, k, v), plain), "a still has one frame"
+    assert across_frames(attend, 3, 5.0)(q, k, v.bfloat16()).dtype == torch.bfloat16, (
+        "as it computes: q and k are wider"
+    )
 
 
 def test_another_attention_is_used_for_a_while_and_gone_after_an_error(model: WanTransformer) -> None:

@@ -55,7 +55,10 @@ def across_frames(attend: Attend, frames: int, weight: float) -> Attend:
 
     def enhanced(q_BLNE: Tensor, k_BTNE: Tensor, v_BTNE: Tensor) -> Tensor:
         y_BLD = attend(q_BLNE, k_BTNE, v_BTNE)
-        return y_BLD if frames < 2 else y_BLD * _between(q_BLNE, k_BTNE, frames).mul(frames + weight).clamp_min(1)
+        if frames < 2:
+            return y_BLD
+        stronger = _between(q_BLNE, k_BTNE, frames).mul(frames + weight).clamp_min(1)
+        return y_BLD * stronger.to(y_BLD.dtype)  # q and k may be wider than what attention gives
 
     return enhanced
 
