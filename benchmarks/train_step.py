@@ -36,7 +36,7 @@ import torch
 from generate import copy_rate
 from step import attention_seconds, gemm_rate, matrix_flop, random_model, seconds
 
-from sakuga.core.cost import GB, Held, step_memory
+from sakuga.core.cost import GB, Held, input_bytes, step_memory
 from sakuga.core.dataset import Encoded
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import Member, member
@@ -262,6 +262,7 @@ def on_device(
         stream=settings.stream, vram=memory, compile=options.compile,
     )  # fmt: skip
     parts.beside = step_memory(wan, settings.rank, wan.tokens(*size), weight_bytes=0, batch=options.batch).total * GB
+    parts.inputs = input_bytes(wan.transformer, wan.tokens(*size), options.batch)
     try:
         return figures | _measured(parts, size, settings, options, told)
     except (SakugaError, torch.OutOfMemoryError) as error:
@@ -283,7 +284,7 @@ def _measured(
     attention = batch * layers * attention_seconds(tokens, wan, device, parts.dtype, again, repeats)
     floor = batch * matrix_flop(tokens, wan, layers, again) / rate + attention
     figures = {
-        "fits": True, "weights": held.kind, "streamed": held.streamed, "recompute": again,
+        "fits": True, "weights": held.kind, "streamed": held.streamed, "inputs_on_host": held.aside, "recompute": again,
         "step_seconds": took, "floor_seconds": floor, "share_of_floor": floor / took,
         "attention_seconds": attention, "gemm_tflops": rate / 1e12, **memory,
         "copies_gb_per_second": copy_rate(wan, device, parts.dtype, held, repeats) if held.streamed else None,

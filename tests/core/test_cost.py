@@ -16,6 +16,7 @@ from sakuga.core.cost import (
     Held,
     blocks_bytes,
     forward_bytes,
+    input_bytes,
     latent_bytes,
     lora_parameters,
     outer_bytes,
@@ -161,6 +162,33 @@ LARGE, SMALL = WAN.tokens(1280, 720, 81), WAN.tokens(832, 480, 81)
 def test_what_fits_on_which_card(gigabytes: float, tokens: int, held: Held) -> None:
     found = plan_weights(WAN.transformer, forward_bytes(WAN.transformer, tokens), gigabytes * 1e9, ("bf16", "fp8"))
     assert found.kind == held.kind and found.streamed == pytest.approx(held.streamed, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "size", "held"),
+    [
+        (80, (832, 480, 81), Held("bf16")),
+        (48, (832, 480, 81), Held("fp8", 0, True)),  # 39 GB beside the weights, 27 of which may wait in host memory
+        (24, (832, 480, 81), Held("fp8", 30, True)),
+        (32, (768, 416, 21), Held("fp8")),
+        (24, (768, 416, 21), Held("fp8", 0, True)),
+        (16, (768, 416, 21), Held("fp8", 20, True)),
+    ],
+)
+def test_inputs_of_blocks_wait_in_host_memory_before_weights_do(
+    gigabytes: float, size: tuple[int, int, int], held: Held
+) -> None:
+    shape, tokens = WAN.transformer, WAN.tokens(*size)
+    beside = step_memory(WAN, 32, tokens, weight_bytes=0).total * 1e9
+    inputs = input_bytes(shape, tokens)
+    found = plan_weights(shape, beside, gigabytes * 1e9, ("bf16", "fp8"), inputs=inputs)
+    assert (found.kind, found.aside) == (held.kind, held.aside) and found.streamed == pytest.approx(
+        held.streamed, abs=3
+    )
+    left = 0.9 * gigabytes * 1e9 - outer_bytes(shape) - beside + found.aside * inputs * 37 / 40
+    assert blocks_bytes(shape, found) <= left
+    assert plan_weights(shape, beside, 1e9, ("fp8",), 7, inputs) == Held("fp8", 7, True)
+    assert not plan_weights(shape, beside, gigabytes * 1e9, ("bf16", "fp8")).aside
 
 
 def test_no_more_is_streamed_than_must_be() -> None:

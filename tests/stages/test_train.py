@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sakuga import api
 from sakuga.core import control
+from sakuga.core.cost import Held
 from sakuga.core.dataset import encoded_samples, latent_file, text_file
 from sakuga.core.errors import SakugaError
 from sakuga.core.files import file_sha256
@@ -484,11 +485,40 @@ def test_out_of_memory_goes_a_notch_down_and_does_the_step_again(
     layers = cached.member.transformer.layers
     assert told[0].endswith("not 3") or told[0].endswith("not 4")
     assert "out of memory: blocks are computed again in the backward pass" in told
+    assert "out of memory: the inputs of blocks wait in host memory for the backward pass" in told
     assert told[-1] == f"out of memory: the weights of 2 of {layers} blocks stay in host memory"
     assert run.losses["full"] == pytest.approx(plain.losses["full"], rel=1e-5)
     ours, theirs = (load_lora(r.checkpoints["full"]).tensors for r in (run, plain))
     for name, layer in theirs.items():
         torch.testing.assert_close(ours[name].B, layer.B, atol=1e-4, rtol=1e-3)
+
+
+def test_a_small_card_learns_the_same_to_the_bit(cached: Project) -> None:
+    """Under a cap that nothing fits, all weights are streamed and inputs of blocks wait in host memory."""
+    held: list[Held | None] = []
+    learner = Learner.__init__
+
+    def watched(self: Learner, *given: Any) -> None:
+        learner(self, *given)
+        held.append(self.parts.held)
+        assert (self.model.aside is not None) == (held[-1] is not None and held[-1].aside)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "__init__", watched)
+        plain = train(cached, name="plain", steps=3, accumulation=2, weights="fp8", checkpointing=True)
+        small = train(cached, name="small", steps=3, accumulation=2, weights="fp8", vram=1e-6)
+    assert held == [Held("fp8"), Held("fp8", cached.member.transformer.layers, True)]
+    assert small.losses == plain.losses
+    assert small.checkpoints["full"].read_bytes() == plain.checkpoints["full"].read_bytes()
+
+
+def test_inputs_wait_aside_only_where_the_host_holds_them(cached: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(cached.member, of_project(cached), torch.device("cpu"), torch.float32, vram=1e-6)
+    parts.inputs = 6e9
+    for free, aside in ((0, True), (9e9, False), (10e9, True)):  # 0: the system does not say
+        monkeypatch.setattr("sakuga.nn.parts.free_memory", lambda device, free=free: free)
+        parts.held = None
+        assert parts.plan().aside == aside
 
 
 def test_a_model_that_is_opened_again_wears_the_same_adapters(cached: Project) -> None:

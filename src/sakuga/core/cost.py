@@ -26,6 +26,7 @@ GB = 1e9
 TRAINED_BYTES = 16
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
 SLOTS = 2  # blocks in device memory for those that are streamed: one computes while the other is filled
+ON_THE_WAY = 3  # inputs of blocks on the device while the others wait aside: in use, going, and coming
 USABLE = 0.9  # share of what is free: allocators leave gaps, libraries take workspaces
 
 
@@ -91,19 +92,29 @@ def outer_bytes(shape: Transformer) -> int:
     return 4 * d * (7 * d + shape.freq_dim) + 2 * d * (d + shape.text_dim)
 
 
+def input_bytes(shape: Transformer, tokens: int, batch: int = 1) -> int:
+    """The inputs of all blocks, in fp32: what recomputing them keeps."""
+    return batch * tokens * 4 * shape.dim * shape.layers
+
+
 @dataclass(frozen=True)
 class Held:
-    """How the weights of a transformer's blocks are held: stored as a kind of `WEIGHT_BYTES`, so many blocks streamed."""
+    """How the weights of a transformer's blocks are held: stored as a kind of `WEIGHT_BYTES`, so many blocks streamed; and
+    whether the inputs of blocks that run again wait `aside`, in host memory."""
 
     kind: str
     streamed: int = 0
+    aside: bool = False
 
 
 def plan_weights(
-    shape: Transformer, beside: float, free: float, kinds: Sequence[str], stream: int | None = None
+    shape: Transformer, beside: float, free: float, kinds: Sequence[str], stream: int | None = None, inputs: float = 0
 ) -> Held:
     """The first of `kinds` that leaves `beside` of `free` bytes for the work, all blocks resident; else the last of them, with
     as few blocks streamed as will do, or all. `stream` says how many instead. Raises SakugaError where there are not so many.
+
+    Of `beside`, `inputs` are bytes that may wait in host memory instead. That comes before streaming: they are fewer bytes
+    than weights for short samples, and for long ones there is time enough.
     """
     if (stream or 0) > shape.layers:
         raise SakugaError(
@@ -111,9 +122,13 @@ def plan_weights(
         )
     most = USABLE * free - outer_bytes(shape) - beside
     choices = [Held(kind, stream or 0) for kind in kinds]
+    aside = inputs > 0
+    if aside:
+        choices.append(Held(kinds[-1], stream or 0, aside))
     if stream is None:
-        choices += [Held(kinds[-1], count) for count in range(1, shape.layers + 1)]
-    return next((held for held in choices if blocks_bytes(shape, held) <= most), choices[-1])
+        choices += [Held(kinds[-1], count, aside) for count in range(1, shape.layers + 1)]
+    spared = (1 - ON_THE_WAY / shape.layers) * inputs
+    return next((held for held in choices if blocks_bytes(shape, held) <= most + held.aside * spared), choices[-1])
 
 
 def blocks_bytes(shape: Transformer, held: Held) -> float:

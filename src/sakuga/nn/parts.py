@@ -11,7 +11,7 @@ from ..core.cost import USABLE, Held, blocks_bytes, forward_bytes, outer_bytes, 
 from ..core.family import Member
 from .clip import ClipDoor, load_clip
 from .compiled import check_compiler, compile_blocks
-from .device import DTYPES, cap_memory, room_for_weights
+from .device import DTYPES, cap_memory, free_memory, room_for_weights
 from .text import TextDoor, load_text
 from .transformer import WanTransformer
 from .vae import VaeDoor, load_vae
@@ -19,6 +19,7 @@ from .weights import load_transformer
 
 T = TypeVar("T")
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+HOST_SHARE = 0.6  # of the host's free memory, for inputs of blocks: streamed weights and the page cache want some too
 # By the compute precision: how weights may be stored instead, where there is no room for them as they are.
 SMALLER = {"fp32": ("bf16", "fp8"), "bf16": ("fp8",), "fp16": ("fp8",)}
 
@@ -39,6 +40,9 @@ class Parts:
         self.held: Held | None = None  # how the weights of transformers are held, once one was opened
         # bytes of the device that must be left beside the transformer's weights
         self.beside: float = forward_bytes(member.transformer, member.tokens(*member.sizes[0], member.frames))
+        self.inputs: float = (
+            0  # bytes of these that are inputs of blocks, kept for a backward pass: they may wait aside
+        )
         self._role = ""
         self._part: object = None
         cap_memory(device, vram)
@@ -72,8 +76,15 @@ class Parts:
             own = NAMES[self.dtype]
             kinds = (self.weights,) if self.weights else (own, *SMALLER[own])
             free = room_for_weights(self.device, self.vram)
-            self.held = plan_weights(self.member.transformer, self.beside, free, kinds, self.stream)
+            inputs = self.inputs if self.host_holds_inputs else 0
+            self.held = plan_weights(self.member.transformer, self.beside, free, kinds, self.stream, inputs)
         return self.held
+
+    @property
+    def host_holds_inputs(self) -> bool:
+        """Whether there is host memory for the inputs of all blocks; where the system does not say, it is tried."""
+        free = free_memory(torch.device("cpu"))
+        return free == 0 or self.inputs <= HOST_SHARE * free
 
     @property
     def room_for_another(self) -> bool:

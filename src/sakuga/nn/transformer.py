@@ -206,6 +206,8 @@ class WanTransformer(nn.Module):
         self.checkpointing = False
         # stream(number) brings the weights of a block to the device while it runs
         self.stream: Callable[[int], AbstractContextManager[None]] | None = None
+        # aside(layer, number, x, ...) runs a block so that it can be run again, with its input somewhere else meanwhile
+        self.aside: Callable[..., Tensor] | None = None
         self.patch_embedding = nn.Conv3d(shape.in_channels, dim, kernel_size=shape.patch, stride=shape.patch)
         self.text_embedding = nn.Sequential(
             nn.Linear(shape.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
@@ -263,8 +265,13 @@ class WanTransformer(nn.Module):
         for number in range(len(self.blocks)):
             if number in skip:
                 continue
-            inputs = number, x_BLD, modulation_BG6D, rope, text_BTD, clip_BTD
-            x_BLD = checkpoint(self._layer, *inputs, use_reentrant=False) if again else self._layer(*inputs)
+            others = modulation_BG6D, rope, text_BTD, clip_BTD
+            if not again:
+                x_BLD = self._layer(number, x_BLD, *others)
+            elif self.aside is None:
+                x_BLD = checkpoint(self._layer, number, x_BLD, *others, use_reentrant=False)
+            else:
+                x_BLD = self.aside(self._layer, number, x_BLD, *others)
         return self.unpatch(self.head(x_BLD, time_BGD), grid)
 
     def _layer(self, number: int, *inputs: Any) -> Tensor:

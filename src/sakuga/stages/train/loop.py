@@ -11,7 +11,7 @@ import torch
 
 from ...core import models, store
 from ...core.control import Control, Live
-from ...core.cost import GB, step_memory
+from ...core.cost import GB, input_bytes, step_memory
 from ...core.dataset import Encoded, encoded_samples
 from ...core.errors import SakugaError
 from ...core.expected import Drawn, bucket_name, expected_of
@@ -108,7 +108,7 @@ def train(
         member, paths, device, pick_dtype(settings.precision, device), weights=settings.weights, stream=settings.stream,
         vram=settings.vram, compile=settings.compile,
     )  # fmt: skip
-    parts.beside = max(beside(schedule) for schedule in schedules.values())
+    parts.beside, parts.inputs = max(beside(schedule) for schedule in schedules.values())
     largest = max(((s.width, s.height, s.frames) for s in samples), key=lambda size: member.tokens(*size))
     previews = Previews(project, settings.prompts, parts, largest, few=settings.preview_lora is not None)
     settings = settings.model_copy(update=parts.derived)
@@ -138,14 +138,15 @@ def train(
     return result
 
 
-def beside(schedule: Schedule) -> float:
-    """The bytes that a step takes beside the weights: activations of the largest samples, the LoRA and its optimizer."""
+def beside(schedule: Schedule) -> tuple[float, float]:
+    """The bytes that a step takes beside the weights: activations of the largest samples, the LoRA and its optimizer; and
+    how many of them are inputs of blocks."""
     member, draws = schedule.member, schedule.largest()
     tokens = member.tokens(draws[0].sample.width, draws[0].sample.height, draws[0].sample.frames)
     needed = step_memory(
         member, schedule.settings.rank, tokens, weight_bytes=0, batch=len(draws), kind=schedule.settings.kind
     )
-    return needed.total * GB
+    return needed.total * GB, input_bytes(member.transformer, tokens, len(draws))
 
 
 def turns(totals: Mapping[str, int], every: int | None) -> Iterator[tuple[str, int]]:

@@ -13,6 +13,7 @@ from ...core.errors import SakugaError
 from ...core.family import Expert
 from ...core.settings import TrainSettings
 from ...nn import flow
+from ...nn.aside import Aside
 from ...nn.ema import Ema
 from ...nn.lora import LoraSet, inject
 from ...nn.optimizers import make_optimizer, set_rates
@@ -53,10 +54,17 @@ class Learner:
         self.model: WanTransformer = parts.transformer(expert.name)
         checkpointing = settings.checkpointing
         self.model.checkpointing = parts.device.type == "cuda" if checkpointing is None else checkpointing
+        self._keep_inputs()
         self.lora: LoraSet = self._inject()
         self.optimizer = make_optimizer(self.lora, settings)
         self.ema = Ema(self.lora.parameters(), settings.ema) if settings.ema else None
         self.model.train()
+
+    def _keep_inputs(self) -> None:
+        """Where the parts plan it, what blocks that run again need waits in host memory."""
+        held = self.parts.held
+        if held is not None and held.aside:
+            self.model.checkpointing, self.model.aside = True, Aside(self.parts.device)
 
     def _inject(self) -> LoraSet:
         s = self.settings
@@ -183,11 +191,20 @@ class Learner:
         elif not self.model.checkpointing:
             self.model.checkpointing = True
             self.say("out of memory: blocks are computed again in the backward pass")
-        elif not self._stream_more():
+        elif not (self._set_inputs_aside() or self._stream_more()):
             return False
         gc.collect()
         if self.parts.device.type == "cuda":
             torch.cuda.empty_cache()
+        return True
+
+    def _set_inputs_aside(self) -> bool:
+        held, parts = self.parts.held, self.parts
+        if held is None or held.aside or not parts.inputs or not parts.host_holds_inputs:
+            return False
+        parts.held = replace(held, aside=True)
+        self._keep_inputs()
+        self.say("out of memory: the inputs of blocks wait in host memory for the backward pass")
         return True
 
     def _stream_more(self) -> bool:
@@ -219,6 +236,7 @@ class Learner:
         for name, layer in self.lora.layers.items():  # the optimizer knows these very parameters
             layer.share(adapters.layers[name])
         self.model.checkpointing, training = self._was
+        self._keep_inputs()
         self.model.train(training)
 
     def close(self) -> None:
