@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from sakuga.core.errors import SakugaError
 from sakuga.core.family import MEMBERS, member
 from sakuga.core.settings import (
+    ELSEWHERE,
     CaptionSettings,
     CaptionWay,
     ExpertTrain,
@@ -50,6 +51,10 @@ def fault(values: dict[str, Any]) -> str:
         # a section may bear the name of a setting
         ({"sections": {"train": AREA | {"frame": [5]}}}, "sections.train.frame is not a setting; did you mean frames?"),
         ({"shots": {"zzz": 1}}, "shots.zzz is not a setting (known: sensitivity, min_seconds, judge)"),
+        ({"train": {"zzz": 1}}, "train.zzz is not a setting; `sakuga settings` lists them all"),
+        ({"train": {"lr": 1}}, "train.lr is not a setting; did you mean learning_rate?"),
+        ({"train": {"high": {"network_dim": 1}}}, "train.high.network_dim is not a setting; did you mean rank?"),
+        ({"shots": {"lr": 1}}, "shots.lr is not a setting (known: sensitivity, min_seconds, judge)"),
     ],
 )
 def test_an_unknown_key_is_told_the_nearest(values: dict[str, Any], sentence: str) -> None:
@@ -248,3 +253,8 @@ def test_a_kind_has_caption_settings_of_its_own_where_it_says_so() -> None:
     )
     with pytest.raises(SakugaError, match="frame is not a setting; did you mean frames?"):
         change(caption, {"stills": {"frame": 2}})
+
+
+def test_what_other_trainers_call_a_setting_is_one_of_ours() -> None:
+    ours = TrainSettings.model_fields.keys() | Section.model_fields.keys()
+    assert set(ELSEWHERE.values()) <= ours and not ELSEWHERE.keys() & TrainSettings.model_fields.keys()

@@ -506,8 +506,14 @@ def test_a_small_card_learns_the_same_to_the_bit(cached: Project) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "__init__", watched)
         plain = train(cached, name="plain", steps=3, accumulation=2, weights="fp8", checkpointing=True)
-        small = train(cached, name="small", steps=3, accumulation=2, weights="fp8", vram=1e-6)
+        said = Said()
+        small = train(cached, name="small", steps=3, accumulation=2, weights="fp8", vram=1e-6, progress=said)
     assert held == [Held("fp8"), Held("fp8", cached.member.transformer.layers, True)]
+    layers = cached.member.transformer.layers
+    assert said.words[1] == (
+        f"full: weights in fp8, the weights of {layers} of {layers} blocks in host memory, the inputs of blocks in host memory "
+        "until the backward pass"
+    )
     assert small.losses == plain.losses
     assert small.checkpoints["full"].read_bytes() == plain.checkpoints["full"].read_bytes()
 
@@ -615,10 +621,12 @@ def test_lines_and_curves_hold_the_same(cached: Project) -> None:
 
 
 def test_a_damaged_encoding_is_a_sentence(cached: Project) -> None:
-    text = cached.path(text_file(encoded_samples(cached)[0].text))
+    sample = encoded_samples(cached)[0]
+    text = cached.path(text_file(sample.text))
     text.write_bytes(text.read_bytes()[:100])
     with pytest.raises(
-        SakugaError, match=rf"{text.name} is missing from the cache or damaged; `sakuga cache --verify` makes"
+        SakugaError,
+        match=rf"{sample.item}: {text.name} is missing from the cache or damaged; `sakuga cache --verify` makes",
     ):
         train(cached, epochs=1)
 

@@ -529,10 +529,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(UNION))
     if first["type"] == "extra_forbidden":
-        known = _fields_at(root, first["loc"][:-1])
-        return (
-            f"{where} is not a setting{nearest(str(first['loc'][-1]), known) or ' (known: ' + ', '.join(known) + ')'}"
-        )
+        return f"{where} is not a setting{_meant(str(first['loc'][-1]), _fields_at(root, first['loc'][:-1]))}"
     if first["type"] == "missing":  # of settings, only the values of a list can be
         return f"{where.rpartition('.')[0]} = {first['input']!r}: too few values"
     if first["type"] == "model_type":
@@ -541,6 +538,28 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     if not where:  # of several settings together
         return message
     return f"{where} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+# What other trainers call some of ours.
+ELSEWHERE = {
+    "lr": "learning_rate", "optimizer_type": "optimizer", "lr_scheduler": "schedule", "lr_warmup_steps": "warmup",
+    "warmup_steps": "warmup", "batch_size": "batch", "micro_batch_size_per_gpu": "batch", "num_repeats": "repeats",
+    "gradient_accumulation_steps": "accumulation", "max_train_epochs": "epochs", "max_train_steps": "steps",
+    "network_dim": "rank", "dim": "rank", "linear": "rank", "network_alpha": "alpha", "linear_alpha": "alpha",
+    "network_module": "adapter", "network_weights": "start_from", "blocks_to_swap": "stream", "fp8_base": "weights",
+    "timestep_sampling": "time", "discrete_flow_shift": "shift", "loss_type": "loss", "max_grad_norm": "max_norm",
+    "gradient_checkpointing": "checkpointing", "mixed_precision": "precision", "save_every_n_steps": "save_every",
+    "sample_every_n_steps": "preview_every", "sample_prompts": "prompts", "output_name": "name", "ema_decay": "ema",
+}  # fmt: skip
+FEW = 12  # names that one can take in
+
+
+def _meant(word: str, known: list[str]) -> str:
+    """What to say of a key that there is none of: the one that is meant, or those that there are."""
+    if ELSEWHERE.get(word) in known:
+        return f"; did you mean {ELSEWHERE[word]}?"
+    listed = f" (known: {', '.join(known)})" if len(known) <= FEW else "; `sakuga settings` lists them all"
+    return nearest(word, known) or listed
 
 
 def _fields_at(root: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

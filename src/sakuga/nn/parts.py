@@ -101,6 +101,17 @@ class Parts:
         return model
 
     @property
+    def told(self) -> str:
+        """In words, what of the transformer is not on the device as it computes; nothing where all is."""
+        if self.held is None:
+            return ""
+        layers, kind = self.member.transformer.layers, self.held.kind
+        said = [f"weights in {kind}"] if self.stored else []
+        said += [f"the weights of {self.held.streamed} of {layers} blocks in host memory"] if self.held.streamed else []
+        said += ["the inputs of blocks in host memory until the backward pass"] if self.held.aside else []
+        return ", ".join(said)
+
+    @property
     def stored(self) -> dict[str, str]:
         """{"weights": kind} where the large weights are not stored as they compute: what a recipe must say."""
         return {} if self.held is None or self.held.kind == NAMES[self.dtype] else {"weights": self.held.kind}

@@ -199,8 +199,8 @@ def together(draws: Sequence[Draw], most: int, cap: int | None = None) -> list[l
 def load(draws: Sequence[Draw], member: Member, project: Path, device: torch.device = CPU) -> Batch:
     """Read what was encoded of draws of one bucket from the cache, and draw their noise."""
     given = ["image"] * bool(member.given_channels) + ["clip"] * (member.clip is not None)
-    found = [read_encoding(project / latent_file(d.sample.latent), d.sample.latent, "latent", *given) for d in draws]
-    texts = [read_encoding(project / text_file(draw.text), draw.text, "text")["text"] for draw in draws]
+    found = [_read(d, project / latent_file(d.sample.latent), d.sample.latent, "latent", *given) for d in draws]
+    texts = [_read(draw, project / text_file(draw.text), draw.text, "text")["text"] for draw in draws]
     noise = [noise_for((1, *each["latent"].shape), *draw.noise) for each, draw in zip(found, draws, strict=True)]
 
     def batch(name: str) -> Tensor:
@@ -220,10 +220,18 @@ def _masks(draws: Sequence[Draw], project: Path, latent_BCFHW: Tensor) -> Tensor
     if not any(draw.sample.mask for draw in draws):
         return None
     found = torch.ones_like(latent_BCFHW[:, :1])
-    for place, key in enumerate(draw.sample.mask for draw in draws):
-        if key:
-            found[place] = read_encoding(project / mask_file(key), key, "mask")["mask"]
+    for place, draw in enumerate(draws):
+        if key := draw.sample.mask:
+            found[place] = _read(draw, project / mask_file(key), key, "mask")["mask"]
     return found
+
+
+def _read(draw: Draw, path: Path, key: str, *names: str) -> dict[str, Tensor]:
+    """An encoding of a draw. Raises SakugaError, with the item that it is of, where it cannot be read."""
+    try:
+        return read_encoding(path, key, *names)
+    except SakugaError as error:
+        raise SakugaError(f"{draw.sample.item}: {error}") from error
 
 
 def _levels(draws: Sequence[Draw], frames: int) -> Tensor:

@@ -55,6 +55,8 @@ class Learner:
         checkpointing = settings.checkpointing
         self.model.checkpointing = parts.device.type == "cuda" if checkpointing is None else checkpointing
         self._keep_inputs()
+        if parts.told:
+            say(f"{expert.name}: {parts.told}")
         self.lora: LoraSet = self._inject()
         self.optimizer = make_optimizer(self.lora, settings)
         self.ema = Ema(self.lora.parameters(), settings.ema) if settings.ema else None
