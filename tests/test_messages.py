@@ -49,6 +49,7 @@ HANDED_ON = {
     "core/media/film.py: _why(error)",
     "core/prompts.py: f\"line {number}: --{name} ({flag.field}) takes {flag.wants}, not '{value}'\"",
     "core/prompts.py: f'{path}: {error}'",
+    "stages/train/data.py: f'{draw.sample.item}: {error}'",
     "core/server.py: f'it answered {status} {said}'.rstrip()",
     "core/settings.py: f'{origin}: {explain(error, ProjectSettings)}'",
     "core/settings.py: explain(error, type(settings))",

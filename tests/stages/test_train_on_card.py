@@ -12,7 +12,8 @@ from sakuga import api
 from sakuga.core.project import Project
 from sakuga.stages.train import Run, measure
 
-PROMPT = "MyStyle. a red ball"
+# small: every operation on a pretended card takes its time
+PROMPT = "MyStyle. a red ball --w 32 --h 32 --f 5 --s 4"
 # fp32 on the card too, so that nothing but devices is another thing
 COMMON: dict[str, Any] = {"steps": 2, "rank": 4, "precision": "fp32", "checkpointing": True}
 
