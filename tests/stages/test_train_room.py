@@ -37,7 +37,7 @@ def pictures(run: Run) -> dict[str, bytes]:
 def test_previews_of_two_experts_where_there_is_room_for_one(
     experts: Project, monkeypatch: pytest.MonkeyPatch, few: bool
 ) -> None:
-    (experts.folder / "prompts.txt").write_text("MyStyle. a red ball --w 32 --h 32 --f 5 --s 4", "utf-8")
+    (experts.folder / "prompts.txt").write_text("MyStyle. a red ball", "utf-8")
     more: dict[str, Any] = {}
     if few:
         api.train(experts, name="few", steps=1, rank=2, learning_rate=0.1)
